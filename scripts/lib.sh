@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Sourced by the programs in scripts/. Sets
+#   root    the repository
+#   build   the folder for everything made (its real path has no blanks)
+#   self    the program's name, for messages
+# and the functions below. Messages for people go to standard error, results to
+# standard output.
+
+set -euo pipefail
+export LC_ALL=C
+
+self=${0##*/}
+root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() { printf '%s\n' "$*" >&2; }
+die() {
+	printf '%s: %s\n' "$self" "$*" >&2
+	exit 2
+}
+
+# usage: print the comment block at the top of the calling program
+usage() {
+	awk 'NR <= 2 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' "$0"
+}
+
+# The kernel's build system takes no blanks and no colons in paths: where the
+# repository has some, build/ is a link to a folder of the user's cache.
+find_build() {
+	local cache
+
+	case $root in
+	*[[:space:]:]*)
+		cache=${XDG_CACHE_HOME:-$HOME/.cache}/linux-zmem/$(printf %s "$root" | cksum | tr ' ' -)
+		case $cache in
+		*[[:space:]:]*)
+			die "neither '$root' nor '$cache' is a path in which a kernel can be built: both have blanks or colons"
+			;;
+		esac
+		if [ ! -e "$root/build" ]; then
+			mkdir -p "$cache" || die "cannot make $cache"
+			ln -sfn "$cache" "$root/build"
+			say "note: a kernel cannot be built in a path with blanks or colons; build/ is $cache"
+		fi
+		;;
+	*)
+		mkdir -p "$root/build" || die "cannot make $root/build"
+		;;
+	esac
+	build=$(cd -P "$root/build" && pwd)
+	mkdir -p "$build/stamps" "$build/data" "$build/runs" "$build/out" "$build/log" ||
+		die "cannot write to $build"
+}
+find_build
+
+need() { # need PROGRAM GROUP: stop with a hint where PROGRAM is missing
+	command -v "$1" >/dev/null ||
+		die "$1 is not installed: run 'scripts/deps $2' (as root, or with sudo)"
+}
+
+# One writer a thing: lock NAME holds build/NAME.lock until the program ends.
+lock() {
+	exec 9>"$build/$1.lock"
+	if ! flock -n 9; then
+		say "$self: waiting for another run that uses $1"
+		flock 9
+	fi
+}
+
+# free_space MIB WHAT: stop before anything is half done on a full disk
+free_space() {
+	local avail
+
+	avail=$(df -Pm "$build" | awk 'NR == 2 { print $4 }')
+	[ "$avail" -ge "$1" ] ||
+		die "$2 needs $1 MiB in $build, and $avail MiB are free"
+}
+
+# stamp_is NAME HASH: true if NAME was last made from HASH
+stamp_is() { [ "$(cat "$build/stamps/$1" 2>/dev/null)" = "$2" ]; }
+stamp_set() { printf '%s\n' "$2" >"$build/stamps/$1"; }
+stamp_clear() { rm -f "$build/stamps/$1"; }
+
+duration() { # seconds, for people
+	if [ "$1" -ge 60 ]; then
+		printf '%d min %02d s' $(($1 / 60)) $(($1 % 60))
+	else
+		printf '%d s' "$1"
+	fi
+}
+
+# progress LABEL EXPECTED_LINES LOGFILE -- COMMAND...: run COMMAND with its
+# output in LOGFILE; on a terminal show how far it is, elsewhere a line every
+# half minute. Returns COMMAND's status.
+progress() {
+	local label=$1 expect=$2 log=$3 start=$SECONDS pid lines pct last=0 status=0
+	shift 4
+	: >"$log"
+	"$@" >"$log" 2>&1 9>&- &
+	pid=$!
+	# shellcheck disable=SC2064
+	trap "kill_tree $pid; exit 130" INT TERM
+	while kill -0 "$pid" 2>/dev/null; do
+		lines=$(wc -l <"$log")
+		pct=$((lines * 100 / (expect > 0 ? expect : 1)))
+		[ "$pct" -le 99 ] || pct=99
+		if [ -t 2 ]; then
+			printf '\r%-40s %3d%%  %s  ' "$label" "$pct" "$(duration $((SECONDS - start)))" >&2
+		elif [ $((SECONDS - last)) -ge 30 ] && [ $((SECONDS - start)) -ge 30 ]; then
+			last=$SECONDS
+			say "$label: $pct%, $(duration $((SECONDS - start)))"
+		fi
+		sleep 0.3
+	done
+	wait "$pid" || status=$?
+	trap - INT TERM
+	if [ -t 2 ]; then
+		printf '\r%-40s %s        \n' "$label" "$(duration $((SECONDS - start)))" >&2
+	else
+		say "$label: $(duration $((SECONDS - start)))"
+	fi
+	return "$status"
+}
+
+# kill_tree PID: end a process and everything it started
+kill_tree() {
+	local child
+
+	for child in $(pgrep -P "$1" 2>/dev/null); do
+		kill_tree "$child"
+	done
+	kill "$1" 2>/dev/null || :
+}
+
+# The identity that patches and commits carry: the repository's, whatever the
+# user's own configuration says; its last author's where it has none.
+git_identity() {
+	local name email
+
+	name=$(git -C "$root" config user.name || git -C "$root" log -1 --format=%an 2>/dev/null || :)
+	email=$(git -C "$root" config user.email || git -C "$root" log -1 --format=%ae 2>/dev/null || :)
+	[ -n "$name" ] && [ -n "$email" ] ||
+		die "git does not know who you are: git config user.name and user.email"
+	printf '%s\n%s\n' "$name" "$email"
+}
+
+# git in build/linux, with none of the user's own settings: patches must be the
+# same bytes wherever they are exported.
+kgit() {
+	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null \
+		git -C "$build/linux" "$@"
+}
+
+# The topics, in the order in which they are stacked
+# shellcheck disable=SC2034
+topics='mobility z3fold zsmalloc zswap zram testing'
+
+# series_hash: what patches/ has, as one hash
+series_hash() {
+	(cd "$root/patches" && find . -name '[0-9]*.patch' ! -name '0000-*' -print0 |
+		sort -z | xargs -0 -r sha256sum) | sha256sum | cut -d' ' -f1
+}
+
+# tips_hash: where build/linux's base and topic branches point, as one hash
+tips_hash() {
+	local topic
+
+	{
+		kgit rev-parse -q --verify base
+		for topic in $topics; do
+			kgit rev-parse -q --verify "refs/heads/topic/$topic" || echo none
+		done
+	} | sha256sum | cut -d' ' -f1
+}
