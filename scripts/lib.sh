@@ -173,3 +173,9 @@ tips_hash() {
 		done
 	} | sha256sum | cut -d' ' -f1
 }
+
+# Work that exists only in build/linux: branches that are not what was applied.
+unexported() {
+	[ -d "$build/linux/.git" ] && [ -f "$build/stamps/tips" ] || return 1
+	[ -n "$(kgit status --porcelain --untracked-files=no)" ] || ! stamp_is tips "$(tips_hash)"
+}
