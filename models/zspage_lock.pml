@@ -22,6 +22,7 @@
  *
  * mistake: MISSING_ACQUIRE_READER | memory | the reader's cmpxchg orders nothing
  * mistake: MISSING_ACQUIRE_WRITER | memory | the writer's cmpxchg orders nothing
+ * mistake: MISSING_ACQUIRE_SLOW | memory | the slow path's spin_lock orders nothing
  * mistake: MISSING_RELEASE_READER | memory | read_unlock orders nothing
  * mistake: MISSING_RELEASE_WRITER | memory | write_unlock clears the counter without order
  * mistake: CHECK_THEN_ACT | exclusion | the fast path reads the counter, then increments it
@@ -362,8 +363,15 @@ end:	do
 		:: r < READERS - 1 -> r++
 		:: pending[id] & LO(r) -> break
 		od;
+#ifdef MISSING_ACQUIRE_WRITER
 		load(LO(r), o[r], wanted[writer_nr(id)].word[r],
 		     early_o[writer_nr(id)].word[r]);
+#else
+		/* the only acquire of a writer's section is where it is in */
+		assert(!not_in_yet);
+		performed(LO(r));
+		check_memory(o[r] == wanted[writer_nr(id)].word[r]);
+#endif
 		r = 0 }
 	/* the new value comes from the load of x */
 	:: atomic { may_store(SX) && !(pending[id] & LX) ->
@@ -454,6 +462,9 @@ inline read_lock_slow(id)
 	spin_unlock(id);
 	break
 #else
+#ifdef MISSING_ACQUIRE_SLOW
+	no_acquire(id);
+#endif
 	spin_lock(id);
 	acquire(id);		/* the spinlock's; the increment orders nothing */
 	atomic { count++; reader_in(id) }
@@ -652,7 +663,7 @@ proctype writer(byte id) MAY_RUN
 {
 	bool taken;
 	byte k;
-#if defined(READER_IN_INTERRUPT) || defined(EXCHANGE)
+#ifdef EXCHANGE
 	short c;
 #endif
 #ifdef PROPERTY_backoff
@@ -720,7 +731,7 @@ end_stopped:			false
 #ifdef READER_IN_INTERRUPT
 			if
 			:: skip
-			:: read_lock(id); read_unlock(id)
+			:: spin_lock(NOBODY); spin_unlock(NOBODY)	/* the slow path */
 			fi;
 #endif
 			write_unlock(id);
