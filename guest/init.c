@@ -306,14 +306,39 @@ static int wait_for(pid_t pid, double deadline, int *status)
 	}
 }
 
+/* On the console: who is there, in which state, and where in the kernel */
+static void show_processes(void)
+{
+	char path[300], buf[2048], *state;
+	struct dirent *entry;
+	DIR *dir;
+
+	dir = opendir("/proc");
+	while (dir && (entry = readdir(dir))) {
+		if (atoi(entry->d_name) <= 1)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/cmdline", entry->d_name);
+		if (slurp(path, buf, sizeof(buf)) <= 0)
+			continue;	/* a thread of the kernel */
+		snprintf(path, sizeof(path), "/proc/%s/stat", entry->d_name);
+		slurp(path, buf, sizeof(buf));
+		state = strrchr(buf, ')');
+		if (!state)
+			continue;
+		say(console, "zmem-init: %.*s\n", (int)(state + 3 - buf), buf);
+		snprintf(path, sizeof(path), "/proc/%s/stack", entry->d_name);
+		slurp(path, buf, sizeof(buf));
+		say(console, "%.500s", buf);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 static void time_is_up(const char *name, double limit)
 {
-	char buf[64];
-
 	say(verdict, "\n# time is up: %s was not done after %g s\n", name, limit);
 	say(console, "\nzmem-init: time is up; blocked tasks, and what the processors do:\n");
-	if (slurp("/proc/loadavg", buf, sizeof(buf)) > 0)
-		say(console, "zmem-init: load %s", buf);
+	show_processes();
 	spit("/proc/sysrq-trigger", "w");
 	spit("/proc/sysrq-trigger", "l");
 	say(console, "zmem-init: that was all\n");
@@ -344,12 +369,13 @@ static void run_test(const char *name, double limit)
 			say(console, "zmem-init: %s cannot be killed\n", name);
 	} else if (WIFSIGNALED(status)) {
 		code = 128 + WTERMSIG(status);
-		say(verdict, "# killed by signal %d (%s)\n",
+		say(verdict, "\n# killed by signal %d (%s)\n",
 		    WTERMSIG(status), strsignal(WTERMSIG(status)));
 	} else {
 		code = WEXITSTATUS(status);
 	}
-	say(verdict, "# exit %d\n", code);
+	/* the test may have left its last line open */
+	say(verdict, "\n# exit %d\n", code);
 	say(console, "zmem-init: %s ended after %.1f s of uptime\n", name, uptime());
 }
 
