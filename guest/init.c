@@ -18,6 +18,7 @@
  *	zmem.test=NAME		run /tests/NAME
  *	zmem.time=SECONDS	after so much uptime say on the console where every
  *				task is blocked, and end the test
+ *	zmem.port=DEVICE	the verdict goes to this serial line
  *	zmem.factor=N		how much slower than the small kernel this one is;
  *				tests find it in $ZMEM_FACTOR
  *	zmem.shell=1		no test: a shell on the serial line
@@ -38,6 +39,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
@@ -202,9 +204,25 @@ static void *relay(void *unused)
 	return NULL;
 }
 
+static int open_line(const char *path)
+{
+	struct termios raw;
+	int fd = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+
+	if (fd >= 0 && !tcgetattr(fd, &raw)) {
+		cfmakeraw(&raw);
+		tcsetattr(fd, TCSANOW, &raw);
+	}
+	return fd;
+}
+
 static void open_verdict(void)
 {
+	char *line = option("zmem.port");
 	int fds[2];
+
+	if (line)
+		verdict = open_line(line);
 
 	/* the port is announced by the host some time after the device is found */
 	for (int i = 0; i < 150 && verdict < 0; i++) {
@@ -235,6 +253,7 @@ static void close_verdict(void)
 {
 	if (verdict == console)
 		return;
+	tcdrain(verdict);
 	close(verdict);
 	if (relay_from >= 0)
 		pthread_join(relay_thread, NULL);
