@@ -467,6 +467,10 @@ static void run_shell(void)
 
 	if (rows_cols)
 		sscanf(rows_cols, "%hux%hu", &size.ws_row, &size.ws_col);
+	if (!size.ws_row || !size.ws_col) {
+		size.ws_row = 24;
+		size.ws_col = 80;
+	}
 	setenv("TERM", term && *term ? term : "vt100", 1);
 	setenv("PS1", "zmem:\\w\\$ ", 1);
 	setenv("HOME", "/root", 1);
