@@ -340,7 +340,7 @@ static long long missed_frees(void)
 static void zram_make_room(void)
 {
 	if (number(ZRAM "mm_stat", 2) > free_at_first * 55 / 100)
-		write_back(6000);
+		write_back(factor > 1 ? 1500 : 6000);
 }
 
 static void free_half(void)
@@ -365,7 +365,7 @@ static int zram(const char *disk, const char *corpus_path)
 	ktap_plan(8);
 	must_put(ZRAM "comp_algorithm", factor > 1 ? "lzo-rle" : "zstd");
 	must_put(ZRAM "backing_dev", disk);
-	set_up(corpus_path, factor > 1 ? 1.6 : 2.5);
+	set_up(corpus_path, factor > 1 ? 1.5 : 2.5);
 	snprintf(text, sizeof(text), "%lu", 2 * pages * PAGE);
 	must_put(ZRAM "disksize", text);
 	swap_on("/dev/zram0");
@@ -458,7 +458,7 @@ static int zswap(const char *disk, const char *corpus_path)
 	    put(ZSWAP "compressor", factor > 1 ? "lzo-rle" : "zstd") ||
 	    put(ZSWAP "max_pool_percent", "20") || put(ZSWAP "enabled", "1"))
 		die("zswap's parameters");
-	set_up(corpus_path, factor > 1 ? 1.6 : 2.5);
+	set_up(corpus_path, factor > 1 ? 1.5 : 2.5);
 	swap_on(disk);
 	ktap_note("text compressor %s", factor > 1 ? "lzo-rle" : "zstd");
 
