@@ -20,7 +20,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,7 +129,7 @@ static long long event(const char *name)
 	return named("/proc/vmstat", name);
 }
 
-static void value(const char *name, double number, const char *unit)
+static void show_value(const char *name, double number, const char *unit)
 {
 	ktap_note("value %s %.*f %s", name, number == (long long)number ? 0 : 2,
 		  number, unit);
@@ -157,7 +156,7 @@ static void read_corpus(unsigned long page)
 		at = (at + n / PAGE) % corpus_pages;
 	}
 	for (unsigned long i = 0; i < CHUNK / PAGE; i++) {
-		uint64_t tag = page + i;
+		unsigned long long tag = page + i;
 
 		memcpy(buffer + i * PAGE, &tag, sizeof(tag));
 	}
@@ -244,7 +243,7 @@ static void check_the_check(void)
 
 static void set_up(const char *corpus_path, double times)
 {
-	uint64_t size;
+	unsigned long long size;
 	long long free_kb;
 
 	corpus = open(corpus_path, O_RDONLY | O_DIRECT);
@@ -265,8 +264,8 @@ static void set_up(const char *corpus_path, double times)
 		die("memory");
 	/* what is measured are pages, not huge ones */
 	madvise(memory, pages * PAGE, MADV_NOHUGEPAGE);
-	value("free", free_kb / 1024.0, "MiB");
-	value("data", pages * PAGE / MIB, "MiB");
+	show_value("free", free_kb / 1024.0, "MiB");
+	show_value("data", pages * PAGE / MIB, "MiB");
 }
 
 static void swap_on(const char *device)
@@ -292,7 +291,7 @@ static void fill_and_time(const char *device)
 	double start = now();
 
 	fill();
-	value("fill_time", now() - start, "s");
+	show_value("fill_time", now() - start, "s");
 	ktap_ok(event("pswpout") > 0 || event("zswpout") > 0,
 		"%.0f MiB of real data in %s: more than fits", pages * PAGE / MIB, device);
 }
@@ -354,7 +353,7 @@ static void free_half(void)
 	}
 }
 
-static int zram(const char *disk, const char *corpus_path)
+static int run_zram(const char *disk, const char *corpus_path)
 {
 	long long stored, compr, used, used_before, compacted, written, left, reads;
 	struct faults before, after;
@@ -378,41 +377,41 @@ static int zram(const char *disk, const char *corpus_path)
 	stored = number(ZRAM "mm_stat", 0) - number(ZRAM "bd_stat", 0) * PAGE;
 	compr = number(ZRAM "mm_stat", 1);
 	used = number(ZRAM "mm_stat", 2);
-	value("stored", stored / MIB, "MiB");
-	value("compressed", compr / MIB, "MiB");
-	value("used", used / MIB, "MiB");
-	value("saved", (stored - used) / MIB, "MiB");
-	value("ratio", (double)stored / (used ? used : 1), "times");
-	value("on_disk", number(ZRAM "bd_stat", 0) * PAGE / MIB, "MiB");
+	show_value("stored", stored / MIB, "MiB");
+	show_value("compressed", compr / MIB, "MiB");
+	show_value("used", used / MIB, "MiB");
+	show_value("saved", (stored - used) / MIB, "MiB");
+	show_value("ratio", (double)stored / (used ? used : 1), "times");
+	show_value("on_disk", number(ZRAM "bd_stat", 0) * PAGE / MIB, "MiB");
 
 	before = faults_now();
 	reads = number(ZRAM "bd_stat", 1);
 	start = now();
 	ok = check_pages(0, pages) == 0;
-	value("verify_time", now() - start, "s");
+	show_value("verify_time", now() - start, "s");
 	after = faults_now();
 	reads = number(ZRAM "bd_stat", 1) - reads;
 	ktap_ok(ok, "every byte comes back");
-	value("faults", after.major - before.major, "faults");
-	value("pages_from_memory", after.from_disk - before.from_disk - reads, "pages");
-	value("pages_from_disk", reads, "pages");
+	show_value("faults", after.major - before.major, "faults");
+	show_value("pages_from_memory", after.from_disk - before.from_disk - reads, "pages");
+	show_value("pages_from_disk", reads, "pages");
 
 	free_half();
 	compacted = number(ZRAM "mm_stat", 6);
 	used_before = number(ZRAM "mm_stat", 2);
 	start = now();
 	must_put(ZRAM "compact", "1");
-	value("compact_time", now() - start, "s");
+	show_value("compact_time", now() - start, "s");
 	compacted = number(ZRAM "mm_stat", 6) - compacted;
 	used = number(ZRAM "mm_stat", 2);
-	value("compacted", compacted, "pages");
-	value("compacted_memory", (used_before - used) / MIB, "MiB");
+	show_value("compacted", compacted, "pages");
+	show_value("compacted_memory", (used_before - used) / MIB, "MiB");
 	ktap_ok(compacted > 0 && used < used_before,
 		"the compact knob frees memory after half of the data is freed");
 
 	written = write_back(1000);
-	value("writeback_time", writeback_time, "s");
-	value("written_back", number(ZRAM "bd_stat", 2), "pages");
+	show_value("writeback_time", writeback_time, "s");
+	show_value("written_back", number(ZRAM "bd_stat", 2), "pages");
 	ktap_ok(written > 0 && limits_held,
 		"idle pages are written back, not more than the limit");
 
@@ -425,8 +424,8 @@ static int zram(const char *disk, const char *corpus_path)
 		die("swapoff");
 	/* swap's own header is the page that stays */
 	left = number(ZRAM "mm_stat", 0) / PAGE;
-	value("left", left, "pages");
-	value("miss_free", missed_frees(), "pages");
+	show_value("left", left, "pages");
+	show_value("miss_free", missed_frees(), "pages");
 	ktap_ok(left <= 1 + missed_frees(),
 		"nothing stays when all is freed, but for frees that were missed");
 	return ktap_end();
@@ -442,7 +441,7 @@ static long long zswap_stat(const char *name)
 	return number(file, 0);
 }
 
-static int zswap(const char *disk, const char *corpus_path)
+static int run_zswap(const char *disk, const char *corpus_path)
 {
 	static const char * const rejects[] = {
 		"reject_alloc_fail", "reject_compress_poor",
@@ -467,34 +466,34 @@ static int zswap(const char *disk, const char *corpus_path)
 	size = zswap_stat("pool_total_size");
 	out = event("zswpout");
 	to_disk = event("pswpout");
-	value("stored", stored * PAGE / MIB, "MiB");
-	value("used", size / MIB, "MiB");
-	value("saved", (stored * PAGE - size) / MIB, "MiB");
-	value("ratio", (double)stored * PAGE / (size ? size : 1), "times");
-	value("stores", out, "pages");
-	value("to_disk", to_disk, "pages");
-	value("limit_hit", zswap_stat("pool_limit_hit"), "times");
-	value("written_back", zswap_stat("written_back_pages"), "pages");
+	show_value("stored", stored * PAGE / MIB, "MiB");
+	show_value("used", size / MIB, "MiB");
+	show_value("saved", (stored * PAGE - size) / MIB, "MiB");
+	show_value("ratio", (double)stored * PAGE / (size ? size : 1), "times");
+	show_value("stores", out, "pages");
+	show_value("to_disk", to_disk, "pages");
+	show_value("limit_hit", zswap_stat("pool_limit_hit"), "times");
+	show_value("written_back", zswap_stat("written_back_pages"), "pages");
 	for (unsigned int i = 0; i < sizeof(rejects) / sizeof(*rejects); i++)
-		value(rejects[i], zswap_stat(rejects[i]), "pages");
+		show_value(rejects[i], zswap_stat(rejects[i]), "pages");
 	ktap_ok(stored > 0, "zswap holds pages");
 
 	before = faults_now();
 	start = now();
 	ok = check_pages(0, pages) == 0;
-	value("verify_time", now() - start, "s");
+	show_value("verify_time", now() - start, "s");
 	after = faults_now();
 	ktap_ok(ok, "every byte comes back");
-	value("faults", after.major - before.major, "faults");
-	value("pages_from_memory", after.from_zswap - before.from_zswap, "pages");
-	value("pages_from_disk", after.from_disk - before.from_disk, "pages");
+	show_value("faults", after.major - before.major, "faults");
+	show_value("pages_from_memory", after.from_zswap - before.from_zswap, "pages");
+	show_value("pages_from_disk", after.from_disk - before.from_disk, "pages");
 	ktap_ok(check_some(300) == 0, "so do pages at random");
 	check_the_check();
 
 	munmap(memory, pages * PAGE);
 	if (swapoff(disk))
 		die("swapoff");
-	value("left", zswap_stat("stored_pages"), "pages");
+	show_value("left", zswap_stat("stored_pages"), "pages");
 	ktap_ok(zswap_stat("stored_pages") == 0 && zswap_stat("pool_total_size") == 0,
 		"nothing stays in zswap when swap is off");
 	return ktap_end();
@@ -512,9 +511,9 @@ int main(int argc, char **argv)
 		factor = atoi(slow);
 	srandom(1);
 	if (argc == 4 && !strcmp(argv[1], "zram"))
-		return zram(argv[2], argv[3]);
+		return run_zram(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "zswap"))
-		return zswap(argv[2], argv[3]);
+		return run_zswap(argv[2], argv[3]);
 	fprintf(stderr, "usage: swap-real-data zram|zswap DISK CORPUS\n");
 	return 2;
 }
