@@ -7,7 +7,8 @@
  * Stores pages of CORPUS in zswap (with zsmalloc) and loads them again, then
  * does the same with zram, and takes every outermost section with preemption off
  * from the kernel's preemptirq events. Prints, for each function of zsmalloc,
- * zpool, zswap or zram that began one, how many there were and the longest:
+ * zpool, zswap or zram that began one, or ended one whose beginner the event does
+ * not name, how many there were and the longest:
  *
  *	# section WHAT FUNCTION COUNT LONGEST
  *
@@ -126,6 +127,11 @@ static void read_trace(void)
 			strcpy(from, is_ours(caller) ? caller : parent);
 			begin = stamp;
 		} else if (begin) {
+			/* a lock may hide who took it: who ended the section may help */
+			if (!is_ours(from) && field(event, "parent=", parent))
+				snprintf(from, sizeof(from), "%s", parent);
+			if (!is_ours(from) && field(event, "caller=", caller))
+				snprintf(from, sizeof(from), "%s", caller);
 			if (is_ours(from))
 				add(from, stamp - begin);
 			begin = 0;
