@@ -10,10 +10,11 @@
  * zpool, zswap or zram that began one, or ended one whose beginner the event does
  * not name, how many there were and the longest:
  *
- *	# section WHAT FUNCTION COUNT LONGEST
+ *	# section WHAT FUNCTION COUNT MEDIAN LONGEST
  *
  * in ticks of the time stamp counter. Under scripts/boot --icount a tick is an
- * instruction; nothing else about it is time. Both include the event itself.
+ * instruction; nothing else about it is time. They include the event itself, and
+ * the longest what interrupts did meanwhile.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -31,6 +32,7 @@
 
 #define PAGE		4096UL
 #define PAGES		512UL
+#define KEPT		4096U
 #define TRACING		"/sys/kernel/tracing/"
 
 #ifndef MADV_PAGEOUT
@@ -55,6 +57,7 @@ static void put(const char *file, const char *value)
 struct section {
 	char function[64];
 	unsigned long long count, longest;
+	unsigned int lengths[KEPT];
 };
 
 static struct section sections[64];
@@ -87,6 +90,8 @@ static void add(const char *function, unsigned long long length)
 		nr_sections++;
 		snprintf(s->function, sizeof(s->function), "%s", function);
 	}
+	if (s->count < KEPT)
+		s->lengths[s->count] = length;
 	s->count++;
 	if (length > s->longest)
 		s->longest = length;
@@ -140,13 +145,28 @@ static void read_trace(void)
 	fclose(f);
 }
 
+static int shorter(const void *a, const void *b)
+{
+	unsigned int x = *(const unsigned int *)a, y = *(const unsigned int *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static unsigned int median(struct section *s)
+{
+	unsigned int n = s->count < KEPT ? s->count : KEPT;
+
+	qsort(s->lengths, n, sizeof(s->lengths[0]), shorter);
+	return s->lengths[n / 2];
+}
+
 static int report(const char *what)
 {
 	unsigned long long longest = 0;
 
 	for (struct section *s = sections; s < sections + nr_sections; s++) {
-		ktap_note("section %s %s %llu %llu", what, s->function, s->count,
-			  s->longest);
+		ktap_note("section %s %s %llu %u %llu", what, s->function, s->count,
+			  median(s), s->longest);
 		if (s->longest > longest)
 			longest = s->longest;
 	}
