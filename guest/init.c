@@ -358,6 +358,8 @@ static void time_is_up(const char *name, double limit)
 	say(verdict, "\n# time is up: %s was not done after %g s\n", name, limit);
 	say(console, "\nzmem-init: time is up; blocked tasks, and what the processors do:\n");
 	show_processes();
+	/* the kernel prints past what is still on its way, and through its middle */
+	tcdrain(console);
 	spit("/proc/sysrq-trigger", "w");
 	spit("/proc/sysrq-trigger", "l");
 	say(console, "zmem-init: that was all\n");
