@@ -94,27 +94,37 @@ duration() { # seconds, for people
 # output in LOGFILE; on a terminal show how far it is, elsewhere a line every
 # half minute. Returns COMMAND's status.
 progress() {
-	local label=$1 expect=$2 log=$3 start=$SECONDS pid lines pct last=0 status=0
+	local label=$1 expect=$2 log=$3 start=$SECONDS pid lines=0 pct last=0 status=0
 	shift 4
 	: >"$log"
-	"$@" >"$log" 2>&1 9>&- &
+	exec 8<"$log"
+	"$@" >"$log" 2>&1 8<&- 9>&- &
 	pid=$!
 	# shellcheck disable=SC2064
 	trap "kill_tree $pid; exit 130" INT TERM
+	# No command substitution in this loop: while bash 5.2 reads one it takes the
+	# text of a trap for a part of it, and the signal is lost.
 	while kill -0 "$pid" 2>/dev/null; do
-		lines=$(wc -l <"$log")
+		while read -r _ <&8; do
+			lines=$((lines + 1))
+		done
 		pct=$((lines * 100 / (expect > 0 ? expect : 1)))
 		[ "$pct" -le 99 ] || pct=99
 		if [ -t 2 ]; then
-			printf '\r%-40s %3d%%  %s  ' "$label" "$pct" "$(duration $((SECONDS - start)))" >&2
+			printf '\r%-40s %3d%%  ' "$label" "$pct" >&2
+			duration $((SECONDS - start)) >&2
+			printf '  ' >&2
 		elif [ $((SECONDS - last)) -ge 30 ] && [ $((SECONDS - start)) -ge 30 ]; then
 			last=$SECONDS
-			say "$label: $pct%, $(duration $((SECONDS - start)))"
+			printf '%s: %d%%, ' "$label" "$pct" >&2
+			duration $((SECONDS - start)) >&2
+			printf '\n' >&2
 		fi
 		sleep 0.3
 	done
 	wait "$pid" || status=$?
 	trap - INT TERM
+	exec 8<&-
 	if [ -t 2 ]; then
 		printf '\r%-40s %s        \n' "$label" "$(duration $((SECONDS - start)))" >&2
 	else
