@@ -23,6 +23,7 @@ typedef unsigned int slab_flags_t;
 #define _AC(x, suffix)		SHIM_SUFFIX(x, suffix)
 #define BIT(nr)			(1UL << (nr))
 #define SZ_16M			0x1000000
+#define U16_MAX			0xffff
 
 /* annotations */
 #define __init			__attribute__((__unused__))
@@ -52,6 +53,7 @@ typedef unsigned int slab_flags_t;
 /* sizes of arrays depend on it: a constant expression */
 #define MAX(a, b)		((a) > (b) ? (a) : (b))
 #define DIV_ROUND_UP(n, d)	(((n) + (d) - 1) / (d))
+#define div64_u64(n, d)		((u64)(n) / (u64)(d))
 
 static inline bool is_power_of_2(unsigned long n)
 {

@@ -21,6 +21,7 @@
 #define pagefault_disable()	barrier()
 #define pagefault_enable()	barrier()
 #define in_interrupt()		0
+#define in_task()		1
 #define cond_resched()		barrier()
 
 /* RCU: a zspage's memory remains a zspage's for good, see slab.h */
