@@ -5,8 +5,9 @@
  *	preempt-sections DISK CORPUS
  *
  * Stores pages of CORPUS in zswap (with zsmalloc) and loads them again, then
- * does the same with zram, and takes every outermost section with preemption off
- * from the kernel's preemptirq events. Prints, for each function of zsmalloc,
+ * does the same with zram, then fills zram, frees half of it at random and has it
+ * compacted, and takes every outermost section with preemption off from the
+ * kernel's preemptirq events. Prints, for each function of zsmalloc,
  * zpool, zswap or zram that began one, or ended one whose beginner the event does
  * not name, how many there were and the longest:
  *
@@ -20,10 +21,13 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/swap.h>
@@ -32,6 +36,7 @@
 
 #define PAGE		4096UL
 #define PAGES		512UL
+#define COMPACT_PAGES	24576UL
 #define KEPT		4096U
 #define TRACING		"/sys/kernel/tracing/"
 
@@ -67,6 +72,9 @@ static int is_ours(const char *function)
 {
 	static const char * const prefixes[] = {
 		"zs_", "obj_hold", "zspage_", "zpool", "zswap", "zram", "zcomp",
+		/* compaction */
+		"__zs_", "freeze_", "unfreeze_", "move_obj", "drain_",
+		"reap_", "trylock_compaction", "unlock_compaction",
 	};
 
 	for (unsigned int i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++) {
@@ -202,6 +210,38 @@ static void measure(const char *what, unsigned char *memory)
 	ktap_ok(report(what), "sections of %s were found", what);
 }
 
+/* Fills zram's device, frees every other page or so, and compacts what is left */
+static void measure_compaction(int corpus)
+{
+	static unsigned char page[PAGE];
+	int zram = open("/dev/zram0", O_RDWR | O_DIRECT | O_SYNC);
+	unsigned char *buffer;
+	unsigned int random = 1;
+
+	if (zram < 0 || posix_memalign((void **)&buffer, PAGE, PAGE))
+		die("/dev/zram0");
+	for (unsigned long p = 0; p < COMPACT_PAGES; p++) {
+		if (pread(corpus, page, PAGE, p * PAGE) != (ssize_t)PAGE)
+			die("the corpus");
+		memcpy(buffer, page, PAGE);
+		if (pwrite(zram, buffer, PAGE, p * PAGE) != (ssize_t)PAGE)
+			die("/dev/zram0");
+	}
+	for (unsigned long p = 0; p < COMPACT_PAGES; p++) {
+		uint64_t range[2] = { p * PAGE, PAGE };
+
+		random = random * 1664525 + 1013904223;
+		if ((random >> 16) % 2 && ioctl(zram, BLKDISCARD, range))
+			die("BLKDISCARD");
+	}
+	trace_on();
+	put("/sys/block/zram0/compact", "1");
+	put(TRACING "tracing_on", "0");
+	read_trace();
+	ktap_ok(report("compact"), "sections of compact were found");
+	close(zram);
+}
+
 static void swap_on(const char *device)
 {
 	char command[128];
@@ -220,7 +260,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: preempt-sections DISK CORPUS\n");
 		return 2;
 	}
-	ktap_plan(2);
+	ktap_plan(3);
 	mount("tracefs", TRACING, "tracefs", 0, NULL);
 	put(TRACING "tracing_on", "0");
 	put(TRACING "trace_clock", "x86-tsc");
@@ -251,5 +291,11 @@ int main(int argc, char **argv)
 	put("/sys/block/zram0/disksize", "64M");
 	swap_on("/dev/zram0");
 	measure("zram", memory);
+	if (swapoff("/dev/zram0"))
+		die("swapoff");
+
+	put("/sys/block/zram0/reset", "1");
+	put("/sys/block/zram0/disksize", "96M");
+	measure_compaction(corpus);
 	return ktap_end();
 }
