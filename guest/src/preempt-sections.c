@@ -21,7 +21,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,7 +227,7 @@ static void measure_compaction(int corpus)
 			die("/dev/zram0");
 	}
 	for (unsigned long p = 0; p < COMPACT_PAGES; p++) {
-		uint64_t range[2] = { p * PAGE, PAGE };
+		unsigned long long range[2] = { p * PAGE, PAGE };
 
 		random = random * 1664525 + 1013904223;
 		if ((random >> 16) % 2 && ioctl(zram, BLKDISCARD, range))
