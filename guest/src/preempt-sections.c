@@ -74,6 +74,8 @@ static int is_ours(const char *function)
 		/* compaction */
 		"__zs_", "freeze_", "unfreeze_", "move_obj", "drain_",
 		"reap_", "trylock_compaction", "unlock_compaction",
+		/* the lock of one object */
+		"pin_handle", "unpin_handle",
 	};
 
 	for (unsigned int i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++) {
