@@ -98,33 +98,31 @@ static void loop_gone(void)
 	file_gone();
 }
 
-static void partition_make(void)
+/* Adds the disk's one partition, or deletes it */
+static void partition(int op)
 {
 	struct blkpg_partition part = {
 		.start = 1 << 20, .length = BYTES, .pno = 1,
 	};
 	struct blkpg_ioctl_arg arg = {
-		.op = BLKPG_ADD_PARTITION, .datalen = sizeof(part), .data = &part,
+		.op = op, .datalen = sizeof(part), .data = &part,
 	};
 	int fd = open(disk, O_RDWR | O_CLOEXEC);
 
 	if (fd < 0 || ioctl(fd, BLKPG, &arg))
 		ktap_bail("partition");
 	close(fd);
+}
+
+static void partition_make(void)
+{
+	partition(BLKPG_ADD_PARTITION);
 	snprintf(device, sizeof(device), "%s1", disk);
 }
 
 static void partition_gone(void)
 {
-	struct blkpg_partition part = { .pno = 1 };
-	struct blkpg_ioctl_arg arg = {
-		.op = BLKPG_DEL_PARTITION, .datalen = sizeof(part), .data = &part,
-	};
-	int fd = open(disk, O_RDWR | O_CLOEXEC);
-
-	if (fd < 0 || ioctl(fd, BLKPG, &arg))
-		ktap_bail("partition");
-	close(fd);
+	partition(BLKPG_DEL_PARTITION);
 }
 
 static void *check_thread(void *set)

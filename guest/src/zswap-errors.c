@@ -184,17 +184,11 @@ static int run_memory(void)
 
 int main(int argc, char **argv)
 {
-	if (argc == 2 && !strcmp(argv[1], "--help")) {
-		puts("usage: zswap-errors disk|memory DISK");
-		return 0;
-	}
-	if (argc == 3) {
-		disk = argv[2];
-		if (!strcmp(argv[1], "disk"))
-			return run_disk();
-		if (!strcmp(argv[1], "memory"))
-			return run_memory();
-	}
-	fprintf(stderr, "usage: zswap-errors disk|memory DISK\n");
-	return 2;
+	static const struct job jobs[] = {
+		{ "disk", run_disk },
+		{ "memory", run_memory },
+		{ NULL, NULL },
+	};
+
+	return run_job(argc, argv, jobs, &disk);
 }

@@ -69,6 +69,19 @@ static void wait_until_done(void)
 		nap_ms(10);
 }
 
+/* Wait until the worker has nothing more to write either */
+static void wait_until_quiet(void)
+{
+	long long before, out = event("pswpout");
+
+	do {
+		before = out;
+		nap_ms(300 * factor());
+		wait_until_done();
+		out = event("pswpout");
+	} while (out != before);
+}
+
 static int run_bound(void)
 {
 	static const int bounds[] = { 1, 4, 32 };
@@ -130,7 +143,7 @@ static int run_bound(void)
 	page_out(&set, set.pages - part + part / 4, 60);
 	ktap_ok(most <= 2 && samples > 0, "a bound that is lowered holds: %lld", (long long)most);
 	dm_good(disk);
-	wait_until_done();
+	wait_until_quiet();
 	atomic_store(&sampling, 0);
 	pthread_join(sampler, NULL);
 
@@ -315,17 +328,11 @@ static int run_races(void)
 
 int main(int argc, char **argv)
 {
-	if (argc == 2 && !strcmp(argv[1], "--help")) {
-		puts("usage: zswap-slow bound|races DISK");
-		return 0;
-	}
-	if (argc == 3) {
-		disk = argv[2];
-		if (!strcmp(argv[1], "bound"))
-			return run_bound();
-		if (!strcmp(argv[1], "races"))
-			return run_races();
-	}
-	fprintf(stderr, "usage: zswap-slow bound|races DISK\n");
-	return 2;
+	static const struct job jobs[] = {
+		{ "bound", run_bound },
+		{ "races", run_races },
+		{ NULL, NULL },
+	};
+
+	return run_job(argc, argv, jobs, &disk);
 }

@@ -447,4 +447,29 @@ static inline void dm_failing(const char *disk)
 	dm_table(disk, "flakey", params);
 }
 
+/* ---- programs that do one thing of several to a disk ---- */
+
+struct job {
+	const char *name;
+	int (*run)(void);
+};
+
+/* Runs the job that argv[1] names, with argv[2] in *DISK. Returns main()'s status */
+static inline int run_job(int argc, char **argv, const struct job *jobs, const char **disk)
+{
+	FILE *out = argc == 2 && !strcmp(argv[1], "--help") ? stdout : stderr;
+
+	for (const struct job *job = jobs; argc == 3 && job->name; job++) {
+		if (strcmp(argv[1], job->name))
+			continue;
+		*disk = argv[2];
+		return job->run();
+	}
+	fprintf(out, "usage: %s ", argv[0]);
+	for (const struct job *job = jobs; job->name; job++)
+		fprintf(out, "%s%s", job == jobs ? "" : "|", job->name);
+	fprintf(out, " DISK\n");
+	return out == stdout ? 0 : 2;
+}
+
 #endif /* ZSWAP_H */
