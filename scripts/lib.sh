@@ -189,3 +189,14 @@ unexported() {
 	[ -d "$build/linux/.git" ] && [ -f "$build/stamps/tips" ] || return 1
 	[ -n "$(kgit status --porcelain --untracked-files=no)" ] || ! stamp_is tips "$(tips_hash)"
 }
+
+# put_table MARKER TEXT: to docs/benchmarks.md, between its <!-- MARKER --> and end
+put_table() {
+	local page=$root/docs/benchmarks.md
+
+	grep -qxF "<!-- $1 -->" "$page" || return 0
+	awk -v marker="<!-- $1 -->" -v text="$2" '
+		$0 == marker { print; print text; skip = 1; next }
+		/^<!-- end -->$/ { skip = 0 }
+		!skip' "$page" >"$page.new" && mv "$page.new" "$page"
+}

@@ -101,13 +101,12 @@ static void inject(const char *fault, const char *name, const char *text)
 	must_put(file, text);
 }
 
-/* Let allocations fail for this task and the kernel's own that swap. */
-static void make_fail(const char *yes)
+/* Let allocations of the kernel's own tasks that swap fail, or no more */
+static void make_others_fail(const char *yes)
 {
 	struct dirent *entry;
 	DIR *dir = opendir("/proc");
 
-	must_put("/proc/self/make-it-fail", yes);
 	while (dir && (entry = readdir(dir))) {
 		char file[300], name[32] = "";
 		FILE *f;
@@ -130,6 +129,24 @@ static void make_fail(const char *yes)
 		closedir(dir);
 }
 
+/*
+ * The same with this task, which cannot even open a file then: it has that open, and
+ * writing to it allocates nothing.
+ */
+static void make_fail(int yes)
+{
+	static int self = -1;
+
+	if (self < 0)
+		self = open("/proc/self/make-it-fail", O_WRONLY | O_CLOEXEC);
+	if (yes)
+		make_others_fail("1");
+	if (pwrite(self, yes ? "1" : "0", 1, 0) != 1)
+		ktap_bail("make-it-fail");
+	if (!yes)
+		make_others_fail("0");
+}
+
 static int try_fault(const char *fault, struct set *set)
 {
 	unsigned long part = set->pages / 8;
@@ -143,10 +160,10 @@ static int try_fault(const char *fault, struct set *set)
 	inject(fault, "probability", "20");
 	for (int i = 0; i < 8; i++) {
 		set_write(set, i * part, part);
-		make_fail("1");
+		make_fail(1);
 		page_out(set, i * part, part);
 		wrong += set_wrong(set, i * part / 2, part / 2);
-		make_fail("0");
+		make_fail(0);
 	}
 	inject(fault, "probability", "0");
 	return wrong + set_wrong(set, 0, set->pages) == 0;
