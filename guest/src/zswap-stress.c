@@ -230,7 +230,7 @@ static int parameters(int n, unsigned long pages)
 	static const struct {
 		const char *name, *values[6];
 	} params[] = {
-		{ "zpool", { "zsmalloc", "zbud", "zsmalloc", "zbud" } },
+		{ "zpool", { "zsmalloc", "zbud", "z3fold", "zsmalloc" } },
 		{ "compressor", { "lzo", "lz4", "zstd", "lzo" } },
 		{ "max_pool_percent", { "1", "3", "8", "15" } },
 		{ "enabled", { "1", "1", "1", "0" } },
