@@ -28,6 +28,7 @@
 #define rcu_read_lock()		barrier()
 #define rcu_read_unlock()	barrier()
 #define rcu_read_lock_held()	1
+#define synchronize_rcu_tasks()	barrier()
 #define RCU_LOCKDEP_WARN(cond, text) SHIM_UNCHECKED(cond)
 
 /* lockdep; the arguments may name what only its kernels have */
