@@ -5,11 +5,12 @@
  *	preempt-sections DISK CORPUS
  *
  * Stores pages of CORPUS in zswap (with zsmalloc) and loads them again, then
- * does the same with zram, then fills zram, frees half of it at random and has it
- * compacted, and takes every outermost section with preemption off from the
- * kernel's preemptirq events. Prints, for each function of zsmalloc,
- * zpool, zswap or zram that began one, or ended one whose beginner the event does
- * not name, how many there were and the longest:
+ * does the same with zram (lzo-rle, then zstd), then fills zram until it takes 256
+ * MiB, frees half of it at random and has it compacted, and takes every outermost
+ * section with preemption off from the kernel's preemptirq events. Prints, for
+ * each function of zsmalloc, zpool, zswap or zram that began one, or ended one
+ * whose beginner the event does not name, and for the rest of the kernel together,
+ * how many there were, and the longest:
  *
  *	# section WHAT FUNCTION COUNT MEDIAN LONGEST
  *
@@ -35,7 +36,8 @@
 
 #define PAGE		4096UL
 #define PAGES		512UL
-#define COMPACT_PAGES	24576UL
+#define COMPACT_BYTES	(256LL << 20)
+#define COMPACT_DISK	262144UL
 #define KEPT		4096U
 #define TRACING		"/sys/kernel/tracing/"
 
@@ -146,8 +148,7 @@ static void read_trace(void)
 				snprintf(from, sizeof(from), "%s", parent);
 			if (!is_ours(from) && field(event, "caller=", caller))
 				snprintf(from, sizeof(from), "%s", caller);
-			if (is_ours(from))
-				add(from, stamp - begin);
+			add(is_ours(from) ? from : "(others)", stamp - begin);
 			begin = 0;
 		}
 	}
@@ -176,7 +177,7 @@ static int report(const char *what)
 	for (struct section *s = sections; s < sections + nr_sections; s++) {
 		ktap_note("section %s %s %llu %u %llu", what, s->function, s->count,
 			  median(s), s->longest);
-		if (s->longest > longest)
+		if (s->function[0] != '(' && s->longest > longest)
 			longest = s->longest;
 	}
 	ktap_note("value %s_longest %llu instructions", what, longest);
@@ -211,24 +212,38 @@ static void measure(const char *what, unsigned char *memory)
 	ktap_ok(report(what), "sections of %s were found", what);
 }
 
+/* What zram takes, in bytes: the third number of mm_stat */
+static long long zram_used(void)
+{
+	long long used = 0;
+	FILE *f = fopen("/sys/block/zram0/mm_stat", "r");
+
+	if (!f || fscanf(f, "%*d %*d %lld", &used) != 1)
+		die("mm_stat");
+	fclose(f);
+	return used;
+}
+
 /* Fills zram's device, frees every other page or so, and compacts what is left */
 static void measure_compaction(int corpus)
 {
 	static unsigned char page[PAGE];
 	int zram = open("/dev/zram0", O_RDWR | O_DIRECT | O_SYNC);
+	unsigned long in_corpus = lseek(corpus, 0, SEEK_END) / PAGE, pages = 0;
 	unsigned char *buffer;
 	unsigned int random = 1;
 
 	if (zram < 0 || posix_memalign((void **)&buffer, PAGE, PAGE))
 		die("/dev/zram0");
-	for (unsigned long p = 0; p < COMPACT_PAGES; p++) {
-		if (pread(corpus, page, PAGE, p * PAGE) != (ssize_t)PAGE)
+	while (pages < COMPACT_DISK && (pages % 64 || zram_used() < COMPACT_BYTES)) {
+		if (pread(corpus, page, PAGE, pages % in_corpus * PAGE) != (ssize_t)PAGE)
 			die("the corpus");
 		memcpy(buffer, page, PAGE);
-		if (pwrite(zram, buffer, PAGE, p * PAGE) != (ssize_t)PAGE)
+		if (pwrite(zram, buffer, PAGE, pages++ * PAGE) != (ssize_t)PAGE)
 			die("/dev/zram0");
 	}
-	for (unsigned long p = 0; p < COMPACT_PAGES; p++) {
+	ktap_note("value compact_filled %lu pages", pages);
+	for (unsigned long p = 0; p < pages; p++) {
 		unsigned long long range[2] = { p * PAGE, PAGE };
 
 		random = random * 1664525 + 1013904223;
@@ -252,6 +267,17 @@ static void swap_on(const char *device)
 		die(device);
 }
 
+static void measure_zram(const char *what, const char *algorithm, unsigned char *memory)
+{
+	put("/sys/block/zram0/reset", "1");
+	put("/sys/block/zram0/comp_algorithm", algorithm);
+	put("/sys/block/zram0/disksize", "64M");
+	swap_on("/dev/zram0");
+	measure(what, memory);
+	if (swapoff("/dev/zram0"))
+		die("swapoff");
+}
+
 int main(int argc, char **argv)
 {
 	unsigned char *memory;
@@ -261,7 +287,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: preempt-sections DISK CORPUS\n");
 		return 2;
 	}
-	ktap_plan(3);
+	ktap_plan(4);
 	mount("tracefs", TRACING, "tracefs", 0, NULL);
 	put(TRACING "tracing_on", "0");
 	put(TRACING "trace_clock", "x86-tsc");
@@ -288,15 +314,12 @@ int main(int argc, char **argv)
 	if (swapoff(argv[1]))
 		die("swapoff");
 
-	put("/sys/block/zram0/comp_algorithm", "lzo-rle");
-	put("/sys/block/zram0/disksize", "64M");
-	swap_on("/dev/zram0");
-	measure("zram", memory);
-	if (swapoff("/dev/zram0"))
-		die("swapoff");
+	measure_zram("zram", "lzo-rle", memory);
+	measure_zram("zram-zstd", "zstd", memory);
 
 	put("/sys/block/zram0/reset", "1");
-	put("/sys/block/zram0/disksize", "96M");
+	put("/sys/block/zram0/comp_algorithm", "lzo-rle");
+	put("/sys/block/zram0/disksize", "1G");
 	measure_compaction(corpus);
 	return ktap_end();
 }

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * access-cost: what it takes to store and to load one page
+ *
+ *	access-cost DISK CORPUS
+ *
+ * Writes pages of CORPUS to zram and reads them again, one at a time and past the
+ * page cache, then swaps single pages out to zswap (with zsmalloc, in front of
+ * DISK) and faults them in. Prints the median for each, and what a slot of
+ * zram's table takes:
+ *
+ *	# value WHAT NUMBER UNIT
+ *
+ * in ticks of the time stamp counter, which are instructions under scripts/boot
+ * --icount. The system call, the block layer and reclaim are included; they are
+ * the same with and without the series.
+ */
+#define _GNU_SOURCE
+#include <x86intrin.h>
+
+#include "zswap.h"
+
+#define PAGES		2048UL
+#define SLOTS_MIB	512UL
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT	21
+#endif
+
+static int by_size(const void *a, const void *b)
+{
+	unsigned long long x = *(const unsigned long long *)a;
+	unsigned long long y = *(const unsigned long long *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void note_median(const char *what, const char *how, unsigned long long *ticks)
+{
+	char name[64];
+
+	qsort(ticks, PAGES, sizeof(*ticks), by_size);
+	snprintf(name, sizeof(name), "%s_%s", what, how);
+	note_value(name, ticks[PAGES / 2], "instructions");
+}
+
+static void read_corpus(int corpus, void *to, unsigned long page)
+{
+	if (pread(corpus, to, PAGE, page * PAGE) != (ssize_t)PAGE)
+		ktap_bail("the corpus");
+}
+
+static void measure_zram(const char *algorithm, int corpus)
+{
+	static unsigned long long stores[PAGES], loads[PAGES];
+	unsigned long wrong = 0;
+	char name[64], *data, *buffer;
+	int fd;
+
+	must_put("/sys/block/zram0/reset", "1");
+	must_put("/sys/block/zram0/comp_algorithm", algorithm);
+	must_put("/sys/block/zram0/disksize", "64M");
+	fd = open("/dev/zram0", O_RDWR | O_DIRECT);
+	if (fd < 0 || posix_memalign((void **)&buffer, PAGE, PAGE) ||
+	    posix_memalign((void **)&data, PAGE, PAGE))
+		ktap_bail("/dev/zram0");
+	/* the first round makes the pool's zspages and warms what there is to warm */
+	for (int round = 0; round < 2; round++) {
+		for (unsigned long i = 0; i < PAGES; i++) {
+			unsigned long long start;
+
+			read_corpus(corpus, data, i);
+			start = __rdtsc();
+			if (pwrite(fd, data, PAGE, i * PAGE) != (ssize_t)PAGE)
+				ktap_bail("a write");
+			stores[i] = __rdtsc() - start;
+		}
+	}
+	for (unsigned long i = 0; i < PAGES; i++) {
+		unsigned long long start = __rdtsc();
+
+		if (pread(fd, buffer, PAGE, i * PAGE) != (ssize_t)PAGE)
+			ktap_bail("a read");
+		loads[i] = __rdtsc() - start;
+		read_corpus(corpus, data, i);
+		wrong += memcmp(buffer, data, PAGE) != 0;
+	}
+	close(fd);
+	snprintf(name, sizeof(name), "zram_%s", algorithm);
+	note_median(name, "store", stores);
+	note_median(name, "load", loads);
+	ktap_ok(!wrong, "zram, %s: every byte is right", algorithm);
+	free(data);
+	free(buffer);
+}
+
+static void measure_zswap(const char *disk, int corpus)
+{
+	static unsigned long long stores[PAGES], loads[PAGES];
+	unsigned char *memory, *page;
+	unsigned long wrong = 0;
+
+	zswap_set_up("zsmalloc", "lzo", 50);
+	swap_on(disk);
+	memory = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		      -1, 0);
+	page = malloc(PAGE);
+	if (memory == MAP_FAILED || !page)
+		ktap_bail("memory");
+	madvise(memory, PAGES * PAGE, MADV_NOHUGEPAGE);
+	for (int round = 0; round < 2; round++) {
+		for (unsigned long i = 0; i < PAGES; i++)
+			read_corpus(corpus, memory + i * PAGE, i);
+		for (unsigned long i = 0; i < PAGES; i++) {
+			unsigned long long start = __rdtsc();
+
+			if (madvise(memory + i * PAGE, PAGE, MADV_PAGEOUT))
+				ktap_bail("MADV_PAGEOUT");
+			stores[i] = __rdtsc() - start;
+		}
+		for (unsigned long i = 0; i < PAGES; i++) {
+			volatile unsigned char *byte = memory + i * PAGE;
+			unsigned long long start = __rdtsc();
+
+			(void)*byte;
+			loads[i] = __rdtsc() - start;
+		}
+	}
+	for (unsigned long i = 0; i < PAGES; i++) {
+		read_corpus(corpus, page, i);
+		wrong += memcmp(memory + i * PAGE, page, PAGE) != 0;
+	}
+	note_median("zswap", "store", stores);
+	note_median("zswap", "load", loads);
+	ktap_ok(!wrong && event("zswpin") >= (long long)PAGES,
+		"zswap: every byte is right, and was there");
+	munmap(memory, PAGES * PAGE);
+	if (swapoff(disk))
+		ktap_bail("swapoff");
+	must_param("enabled", "0");
+}
+
+/* The largest area of virtual memory is zram's table, with a page that guards it */
+static void measure_slot(void)
+{
+	unsigned long long bytes, table = 0;
+	char line[256];
+	FILE *f;
+
+	must_put("/sys/block/zram0/reset", "1");
+	must_put("/sys/block/zram0/disksize", "512M");
+	f = fopen("/proc/vmallocinfo", "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (strstr(line, "disksize_store") && sscanf(line, "%*s %llu", &bytes) == 1 &&
+		    bytes > table)
+			table = bytes;
+	}
+	if (f)
+		fclose(f);
+	if (ktap_ok(table > 0, "zram's table was found"))
+		note_value("zram_slot", (table - PAGE) / (SLOTS_MIB * 256.0), "bytes");
+}
+
+int main(int argc, char **argv)
+{
+	int corpus;
+
+	if (argc != 3) {
+		FILE *out = argc == 2 && !strcmp(argv[1], "--help") ? stdout : stderr;
+
+		fprintf(out, "usage: access-cost DISK CORPUS\n");
+		return out == stdout ? 0 : 2;
+	}
+	ktap_plan(4);
+	corpus = open(argv[2], O_RDONLY | O_CLOEXEC);
+	if (corpus < 0)
+		ktap_bail("%s", argv[2]);
+	measure_zram("lzo-rle", corpus);
+	measure_zram("zstd", corpus);
+	measure_slot();
+	measure_zswap(argv[1], corpus);
+	return ktap_end();
+}
