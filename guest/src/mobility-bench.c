@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mobility-bench: what page mobility costs, and what it brings
+ *
+ *	mobility-bench lru|still|readers CORPUS
+ *
+ * lru: memory full of anonymous pages, every other one of them freed, is
+ * compacted; the ticks of the time stamp counter for each page that was migrated,
+ * which are instructions under scripts/boot --icount. still and readers: zram holds
+ * 65 % of memory, half of it is discarded at random, and with two readers looping
+ * over the rest, or without, huge pages are asked for; then all memory is
+ * compacted, and it is counted how much of what is free is in large blocks. Prints
+ * KTAP, and lines "# value NAME NUMBER UNIT".
+ */
+#define _GNU_SOURCE
+#include <stdbool.h>
+#include <pthread.h>
+#include <x86intrin.h>
+
+#include "zswap.h"
+
+#define ZRAM		"/sys/block/zram0/"
+#define DEVICE		"/dev/zram0"
+#define HUGE_PAGE	(512 * PAGE)
+#define COMPACT		"/proc/sys/vm/compact_memory"
+#define ROUNDS		5
+
+static const char *corpus_path;
+static int corpus;
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void *map(unsigned long bytes)
+{
+	unsigned char *at = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (at == MAP_FAILED)
+		ktap_bail("%lu bytes", bytes);
+	return at + (HUGE_PAGE - (unsigned long)at % HUGE_PAGE) % HUGE_PAGE;
+}
+
+/* ---- pages of the LRU alone ---- */
+
+static int run_lru(void)
+{
+	unsigned long pages = free_pages() * 7 / 10, moved, wrong = 0;
+	unsigned char *memory = map(pages * PAGE);
+	double cost[ROUNDS];
+	unsigned long long start;
+
+	ktap_plan(1);
+	madvise(memory, pages * PAGE, MADV_NOHUGEPAGE);
+	srandom(1);
+	for (int round = 0; round < ROUNDS; round++) {
+		for (unsigned long i = 0; i < pages; i++)
+			*(unsigned long *)(memory + i * PAGE) = i + 1;
+		for (unsigned long i = 0; i < pages; i++)
+			if (random() % 2)
+				madvise(memory + i * PAGE, PAGE, MADV_DONTNEED);
+		moved = event("pgmigrate_success");
+		start = __rdtsc();
+		must_put(COMPACT, "1");
+		cost[round] = __rdtsc() - start;
+		moved = event("pgmigrate_success") - moved;
+		if (!moved)
+			ktap_bail("nothing was moved");
+		ktap_note("%lu pages moved", moved);
+		cost[round] /= moved;
+		for (unsigned long i = 0; i < pages; i++) {
+			unsigned long is = *(unsigned long *)(memory + i * PAGE);
+
+			wrong += is && is != i + 1;
+		}
+	}
+	qsort(cost, ROUNDS, sizeof(*cost), by_size);
+	note_value("lru_page", cost[ROUNDS / 2], "instructions");
+	ktap_ok(!wrong, "every page is right");
+	return ktap_end();
+}
+
+/* ---- memory full of zram ---- */
+
+static volatile bool stop;
+static unsigned long zram_pages;
+static unsigned char *kept;
+
+static void *reader(void *arg)
+{
+	unsigned int seed = (unsigned long)arg;
+	unsigned char *page;
+	int fd = open(DEVICE, O_RDONLY | O_DIRECT | O_CLOEXEC);
+
+	if (fd < 0 || posix_memalign((void **)&page, PAGE, PAGE))
+		ktap_bail(DEVICE);
+	while (!stop) {
+		unsigned long i = rand_r(&seed) % zram_pages;
+
+		if (kept[i] && pread(fd, page, PAGE, i * PAGE) != (ssize_t)PAGE)
+			ktap_bail("a read");
+	}
+	close(fd);
+	free(page);
+	return NULL;
+}
+
+static long long zram_used(void)
+{
+	long long used = 0;
+	FILE *f = fopen(ZRAM "mm_stat", "re");
+
+	if (!f || fscanf(f, "%*d %*d %lld", &used) != 1)
+		ktap_bail("mm_stat");
+	fclose(f);
+	return used;
+}
+
+static void fill_zram(void)
+{
+	unsigned long in_corpus = lseek(corpus, 0, SEEK_END) / PAGE;
+	long long want = total_pages() * PAGE * 65 / 100;
+	unsigned char *page;
+	int fd;
+
+	must_put(ZRAM "comp_algorithm", "lzo-rle");
+	must_put(ZRAM "disksize", "4G");
+	fd = open(DEVICE, O_RDWR | O_DIRECT | O_CLOEXEC);
+	if (fd < 0 || posix_memalign((void **)&page, PAGE, PAGE))
+		ktap_bail(DEVICE);
+	while (zram_pages % 64 || zram_used() < want) {
+		if (pread(corpus, page, PAGE, zram_pages % in_corpus * PAGE) != (ssize_t)PAGE ||
+		    pwrite(fd, page, PAGE, zram_pages * PAGE) != (ssize_t)PAGE)
+			ktap_bail("a write");
+		zram_pages++;
+	}
+	kept = malloc(zram_pages);
+	if (!kept)
+		ktap_bail("memory");
+	srandom(1);
+	for (unsigned long i = 0; i < zram_pages; i++) {
+		unsigned long long range[2] = { i * PAGE, PAGE };
+
+		kept[i] = random() % 2;
+		if (!kept[i] && ioctl(fd, BLKDISCARD, range))
+			ktap_bail("BLKDISCARD");
+	}
+	close(fd);
+	free(page);
+}
+
+static unsigned long zram_wrong(void)
+{
+	unsigned long in_corpus = lseek(corpus, 0, SEEK_END) / PAGE, wrong = 0;
+	unsigned char *is, *should;
+	int fd = open(DEVICE, O_RDONLY | O_DIRECT | O_CLOEXEC);
+
+	if (fd < 0 || posix_memalign((void **)&is, PAGE, PAGE) ||
+	    posix_memalign((void **)&should, PAGE, PAGE))
+		ktap_bail(DEVICE);
+	for (unsigned long i = 0; i < zram_pages; i++) {
+		if (kept[i])
+			wrong += pread(fd, is, PAGE, i * PAGE) != (ssize_t)PAGE ||
+				 pread(corpus, should, PAGE, i % in_corpus * PAGE) !=
+				 (ssize_t)PAGE || memcmp(is, should, PAGE);
+	}
+	close(fd);
+	return wrong;
+}
+
+/* Of what is free, in percent, what is in blocks of at least this order */
+static void note_free_blocks(void)
+{
+	unsigned long blocks[11] = {}, all = 0;
+	static const int orders[] = { 2, 3, 4, 9 };
+	char line[256], name[32];
+	FILE *f = fopen("/proc/buddyinfo", "re");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		char *at = strstr(line, "zone");
+
+		/* the zone's name may end in a number */
+		if (!at || sscanf(at, "zone %31s", name) != 1)
+			continue;
+		at = strstr(at, name) + strlen(name);
+		for (int order = 0; order < 11; order++) {
+			unsigned long n = strtoul(at, &at, 10);
+
+			blocks[order] += n;
+			all += n << order;
+		}
+	}
+	if (f)
+		fclose(f);
+	for (unsigned int i = 0; i < sizeof(orders) / sizeof(*orders); i++) {
+		unsigned long in = 0;
+
+		for (int order = orders[i]; order < 11; order++)
+			in += blocks[order] << order;
+		snprintf(name, sizeof(name), "free_in_order_%d", orders[i]);
+		note_value(name, all ? 100.0 * in / all : 0, "%");
+	}
+}
+
+static int measure_zram(bool with_readers)
+{
+	long long got, not_got;
+	pthread_t readers[2];
+	unsigned char *memory;
+	unsigned long pages;
+
+	ktap_plan(1);
+	must_put("/sys/kernel/mm/transparent_hugepage/defrag", "always");
+	fill_zram();
+	for (unsigned long t = 0; t < 2 && with_readers; t++)
+		if (pthread_create(&readers[t], NULL, reader, (void *)(t + 1)))
+			ktap_bail("a thread");
+
+	/* half of what is free and of what the discarded pages have left */
+	pages = total_pages() / 4 / 512;
+	memory = map(pages * HUGE_PAGE);
+	madvise(memory, pages * HUGE_PAGE, MADV_HUGEPAGE);
+	got = event("thp_fault_alloc");
+	not_got = event("thp_fault_fallback");
+	for (unsigned long i = 0; i < pages; i++)
+		memory[i * HUGE_PAGE] = 1;
+	got = event("thp_fault_alloc") - got;
+	not_got = event("thp_fault_fallback") - not_got;
+	note_value("huge_pages", 100.0 * got / (got + not_got), "%");
+	ktap_note("%lld huge pages, %lld times none", got, not_got);
+	madvise(memory, pages * HUGE_PAGE, MADV_DONTNEED);
+
+	must_put(COMPACT, "1");
+	note_free_blocks();
+	stop = true;
+	for (unsigned long t = 0; t < 2 && with_readers; t++)
+		pthread_join(readers[t], NULL);
+	ktap_ok(!zram_wrong(), "every byte is right");
+	return ktap_end();
+}
+
+static int run_still(void)
+{
+	return measure_zram(false);
+}
+
+static int run_readers(void)
+{
+	return measure_zram(true);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct job jobs[] = {
+		{ "lru", run_lru }, { "still", run_still }, { "readers", run_readers },
+		{ NULL, NULL },
+	};
+
+	if (argc == 3) {
+		corpus = open(argv[2], O_RDONLY | O_CLOEXEC);
+		if (corpus < 0)
+			ktap_bail("%s", argv[2]);
+	}
+	return run_job(argc, argv, jobs, &corpus_path);
+}
