@@ -5,9 +5,10 @@
  *	access-cost DISK CORPUS
  *
  * Writes pages of CORPUS to zram and reads them again, one at a time and past the
- * page cache, then swaps single pages out to zswap (with zsmalloc, in front of
- * DISK) and faults them in. Prints the median for each, and what a slot of
- * zram's table takes:
+ * page cache, then unmaps pages that are swapped to zram, then swaps single pages
+ * out to zswap (with zsmalloc, in front of DISK) and faults them in. Prints the
+ * median for each (the mean for those that were unmapped), and what a slot of zram's
+ * table takes:
  *
  *	# value WHAT NUMBER UNIT
  *
@@ -50,6 +51,18 @@ static void read_corpus(int corpus, void *to, unsigned long page)
 		ktap_bail("the corpus");
 }
 
+/* The second number of mm_stat */
+static long long compressed_bytes(void)
+{
+	long long bytes = 0;
+	FILE *f = fopen("/sys/block/zram0/mm_stat", "re");
+
+	if (!f || fscanf(f, "%*d %lld", &bytes) != 1)
+		ktap_bail("mm_stat");
+	fclose(f);
+	return bytes;
+}
+
 static void measure_zram(const char *algorithm, int corpus)
 {
 	static unsigned long long stores[PAGES], loads[PAGES];
@@ -86,6 +99,8 @@ static void measure_zram(const char *algorithm, int corpus)
 		wrong += memcmp(buffer, data, PAGE) != 0;
 	}
 	close(fd);
+	snprintf(name, sizeof(name), "zram_%s_compressed", algorithm);
+	note_value(name, compressed_bytes() / (double)PAGES, "bytes");
 	snprintf(name, sizeof(name), "zram_%s", algorithm);
 	note_median(name, "store", stores);
 	note_median(name, "load", loads);
@@ -140,6 +155,32 @@ static void measure_zswap(const char *disk, int corpus)
 	must_param("enabled", "0");
 }
 
+/* What a page that is swapped to zram takes to be freed, with its process' page table */
+static void measure_swap_free(int corpus)
+{
+	unsigned long long start;
+	unsigned char *memory;
+
+	must_put("/sys/block/zram0/reset", "1");
+	must_put("/sys/block/zram0/comp_algorithm", "lzo-rle");
+	must_put("/sys/block/zram0/disksize", "64M");
+	swap_on("/dev/zram0");
+	memory = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		      -1, 0);
+	if (memory == MAP_FAILED)
+		ktap_bail("memory");
+	madvise(memory, PAGES * PAGE, MADV_NOHUGEPAGE);
+	for (unsigned long i = 0; i < PAGES; i++)
+		read_corpus(corpus, memory + i * PAGE, i);
+	if (madvise(memory, PAGES * PAGE, MADV_PAGEOUT))
+		ktap_bail("MADV_PAGEOUT");
+	start = __rdtsc();
+	munmap(memory, PAGES * PAGE);
+	note_value("zram_swap_free", (__rdtsc() - start) / PAGES, "instructions");
+	if (swapoff("/dev/zram0"))
+		ktap_bail("swapoff");
+}
+
 /* The largest area of virtual memory is zram's table, with a page that guards it */
 static void measure_slot(void)
 {
@@ -177,6 +218,7 @@ int main(int argc, char **argv)
 		ktap_bail("%s", argv[2]);
 	measure_zram("lzo-rle", corpus);
 	measure_zram("zstd", corpus);
+	measure_swap_free(corpus);
 	measure_slot();
 	measure_zswap(argv[1], corpus);
 	return ktap_end();

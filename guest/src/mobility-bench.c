@@ -7,10 +7,10 @@
  * lru: memory full of anonymous pages, every other one of them freed, is
  * compacted; the ticks of the time stamp counter for each page that was migrated,
  * which are instructions under scripts/boot --icount. still and readers: zram holds
- * 65 % of memory, half of it is discarded at random, and with two readers looping
- * over the rest, or without, huge pages are asked for; then all memory is
- * compacted, and it is counted how much of what is free is in large blocks. Prints
- * KTAP, and lines "# value NAME NUMBER UNIT".
+ * 65 % of memory, half of it is discarded at random and zram is compacted, and
+ * with two readers looping over the rest, or without, huge pages are asked for;
+ * then all memory is compacted, and it is counted how much of what is free is in
+ * large blocks. Prints KTAP, and lines "# value NAME NUMBER UNIT".
  */
 #define _GNU_SOURCE
 #include <stdbool.h>
@@ -208,19 +208,22 @@ static void note_free_blocks(void)
 
 static int measure_zram(bool with_readers)
 {
-	long long got, not_got;
+	long long got, not_got, moved, failed;
 	pthread_t readers[2];
 	unsigned char *memory;
 	unsigned long pages;
 
 	ktap_plan(1);
+	/* off by default where memory is small */
+	must_put("/sys/kernel/mm/transparent_hugepage/enabled", "madvise");
 	must_put("/sys/kernel/mm/transparent_hugepage/defrag", "always");
 	fill_zram();
 	for (unsigned long t = 0; t < 2 && with_readers; t++)
 		if (pthread_create(&readers[t], NULL, reader, (void *)(t + 1)))
 			ktap_bail("a thread");
 
-	/* half of what is free and of what the discarded pages have left */
+	/* what the discarded pages have left is free only now, all over the memory */
+	must_put(ZRAM "compact", "1");
 	pages = total_pages() / 4 / 512;
 	memory = map(pages * HUGE_PAGE);
 	madvise(memory, pages * HUGE_PAGE, MADV_HUGEPAGE);
@@ -230,11 +233,18 @@ static int measure_zram(bool with_readers)
 		memory[i * HUGE_PAGE] = 1;
 	got = event("thp_fault_alloc") - got;
 	not_got = event("thp_fault_fallback") - not_got;
+	if (got + not_got <= 0)
+		ktap_bail("nobody has asked for a huge page");
 	note_value("huge_pages", 100.0 * got / (got + not_got), "%");
 	ktap_note("%lld huge pages, %lld times none", got, not_got);
 	madvise(memory, pages * HUGE_PAGE, MADV_DONTNEED);
 
+	moved = event("pgmigrate_success");
+	failed = event("pgmigrate_fail");
 	must_put(COMPACT, "1");
+	note_value("migrated", event("pgmigrate_success") - moved, "pages");
+	note_value("not_migrated", event("pgmigrate_fail") - failed, "pages");
+	note_value("free", free_pages(), "pages");
 	note_free_blocks();
 	stop = true;
 	for (unsigned long t = 0; t < 2 && with_readers; t++)

@@ -116,10 +116,18 @@ static int field(const char *line, const char *key, char *name)
 	return at && sscanf(at + strlen(key), "%63[A-Za-z0-9_.]", name) == 1;
 }
 
+/* The task that an event is of: what is before " [", the processor's number */
+static void task_of(const char *line, char *task, size_t size)
+{
+	size_t length = strcspn(line, "[");
+
+	snprintf(task, size, "%.*s", (int)(length < size ? length : size - 1), line);
+}
+
 static void read_trace(void)
 {
 	unsigned long long begin = 0, stamp;
-	char line[512], caller[64], parent[64], from[64] = "";
+	char line[512], caller[64], parent[64], from[64] = "", task[64], ended_by[64];
 	FILE *f = fopen(TRACING "trace", "r");
 
 	if (!f)
@@ -141,8 +149,15 @@ static void read_trace(void)
 				continue;
 			/* a lock is taken for somebody */
 			strcpy(from, is_ours(caller) ? caller : parent);
+			task_of(line, task, sizeof(task));
 			begin = stamp;
 		} else if (begin) {
+			/* the scheduler's: the idle task may have been in between */
+			task_of(line, ended_by, sizeof(ended_by));
+			if (strcmp(task, ended_by)) {
+				begin = 0;
+				continue;
+			}
 			/* a lock may hide who took it: who ended the section may help */
 			if (!is_ours(from) && field(event, "parent=", parent))
 				snprintf(from, sizeof(from), "%s", parent);
