@@ -78,6 +78,8 @@ static int is_ours(const char *function)
 		"reap_", "trylock_compaction", "unlock_compaction",
 		/* the lock of one object */
 		"pin_handle", "unpin_handle",
+		/* what is freed goes back to the page allocator in bulk */
+		"free_unref_page",
 	};
 
 	for (unsigned int i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++) {
