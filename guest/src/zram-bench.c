@@ -26,7 +26,7 @@
 #define COMPRESSED	1200
 #define STORM_PAGES	(160UL * 256)
 #define KEPT		524288UL	/* operations of which the time is kept */
-#define FAST		5e-6		/* shorter ones are counted only */
+#define FAST		0.000005	/* shorter ones are counted only */
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT	21
