@@ -19,6 +19,7 @@
 #define _GNU_SOURCE
 #include <x86intrin.h>
 
+#include "zram.h"
 #include "zswap.h"
 
 #define PAGES		2048UL
@@ -49,18 +50,6 @@ static void read_corpus(int corpus, void *to, unsigned long page)
 {
 	if (pread(corpus, to, PAGE, page * PAGE) != (ssize_t)PAGE)
 		ktap_bail("the corpus");
-}
-
-/* The second number of mm_stat */
-static long long compressed_bytes(void)
-{
-	long long bytes = 0;
-	FILE *f = fopen("/sys/block/zram0/mm_stat", "re");
-
-	if (!f || fscanf(f, "%*d %lld", &bytes) != 1)
-		ktap_bail("mm_stat");
-	fclose(f);
-	return bytes;
 }
 
 static void measure_zram(const char *algorithm, int corpus)
@@ -100,7 +89,7 @@ static void measure_zram(const char *algorithm, int corpus)
 	}
 	close(fd);
 	snprintf(name, sizeof(name), "zram_%s_compressed", algorithm);
-	note_value(name, compressed_bytes() / (double)PAGES, "bytes");
+	note_value(name, zram_stat("mm_stat", MM_COMPRESSED) / (double)PAGES, "bytes");
 	snprintf(name, sizeof(name), "zram_%s", algorithm);
 	note_median(name, "store", stores);
 	note_median(name, "load", loads);

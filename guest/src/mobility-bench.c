@@ -17,9 +17,9 @@
 #include <pthread.h>
 #include <x86intrin.h>
 
+#include "zram.h"
 #include "zswap.h"
 
-#define ZRAM		"/sys/block/zram0/"
 #define DEVICE		"/dev/zram0"
 #define HUGE_PAGE	(512 * PAGE)
 #define COMPACT		"/proc/sys/vm/compact_memory"
@@ -109,17 +109,6 @@ static void *reader(void *arg)
 	return NULL;
 }
 
-static long long zram_used(void)
-{
-	long long used = 0;
-	FILE *f = fopen(ZRAM "mm_stat", "re");
-
-	if (!f || fscanf(f, "%*d %*d %lld", &used) != 1)
-		ktap_bail("mm_stat");
-	fclose(f);
-	return used;
-}
-
 static void fill_zram(void)
 {
 	unsigned long in_corpus = lseek(corpus, 0, SEEK_END) / PAGE;
@@ -132,7 +121,7 @@ static void fill_zram(void)
 	fd = open(DEVICE, O_RDWR | O_DIRECT | O_CLOEXEC);
 	if (fd < 0 || posix_memalign((void **)&page, PAGE, PAGE))
 		ktap_bail(DEVICE);
-	while (zram_pages % 64 || zram_used() < want) {
+	while (zram_pages % 64 || zram_stat("mm_stat", MM_USED) < want) {
 		if (pread(corpus, page, PAGE, zram_pages % in_corpus * PAGE) != (ssize_t)PAGE ||
 		    pwrite(fd, page, PAGE, zram_pages * PAGE) != (ssize_t)PAGE)
 			ktap_bail("a write");

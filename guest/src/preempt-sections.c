@@ -33,6 +33,7 @@
 #include <sys/swap.h>
 
 #include "ktap.h"
+#include "zram.h"
 
 #define PAGE		4096UL
 #define PAGES		512UL
@@ -229,18 +230,6 @@ static void measure(const char *what, unsigned char *memory)
 	ktap_ok(report(what), "sections of %s were found", what);
 }
 
-/* What zram takes, in bytes: the third number of mm_stat */
-static long long zram_used(void)
-{
-	long long used = 0;
-	FILE *f = fopen("/sys/block/zram0/mm_stat", "r");
-
-	if (!f || fscanf(f, "%*d %*d %lld", &used) != 1)
-		die("mm_stat");
-	fclose(f);
-	return used;
-}
-
 /* Fills zram's device, frees every other page or so, and compacts what is left */
 static void measure_compaction(int corpus)
 {
@@ -252,7 +241,8 @@ static void measure_compaction(int corpus)
 
 	if (zram < 0 || posix_memalign((void **)&buffer, PAGE, PAGE))
 		die("/dev/zram0");
-	while (pages < COMPACT_DISK && (pages % 64 || zram_used() < COMPACT_BYTES)) {
+	while (pages < COMPACT_DISK &&
+	       (pages % 64 || zram_stat("mm_stat", MM_USED) < COMPACT_BYTES)) {
 		if (pread(corpus, page, PAGE, pages % in_corpus * PAGE) != (ssize_t)PAGE)
 			die("the corpus");
 		memcpy(buffer, page, PAGE);

@@ -19,9 +19,9 @@
 #include <stdbool.h>
 #include <sys/wait.h>
 
+#include "zram.h"
 #include "zswap.h"
 
-#define ZRAM		"/sys/block/zram0/"
 #define DEVICE		"/dev/zram0"
 #define COMPRESSED	1200
 #define STORM_PAGES	(160UL * 256)
@@ -46,29 +46,6 @@ static void zram_new(const char *algorithm, const char *backing, unsigned long l
 	snprintf(text, sizeof(text), "%llu", bytes);
 	must_put(ZRAM "disksize", text);
 }
-
-/* A number of a statistics file, the first being 0 */
-static long long zram_stat(const char *file, int column)
-{
-	char path[64], text[256], *at = text;
-	int fd;
-	ssize_t n;
-
-	snprintf(path, sizeof(path), ZRAM "%s", file);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
-		ktap_bail("%s", path);
-	close(fd);
-	text[n] = 0;
-	while (column--)
-		strtoll(at, &at, 10);
-	return strtoll(at, NULL, 10);
-}
-
-#define MM_STORED	0
-#define MM_USED		2
-#define BD_COUNT	0
 
 /* Frees of swap slots that were dropped */
 static long long zram_missed(void)
@@ -478,7 +455,7 @@ static int run_zipf(void)
 		};
 	}
 	zipf_p999(users, 8, false, &n);
-	compacted = zram_stat("mm_stat", 6);
+	compacted = zram_stat("mm_stat", MM_COMPACTED);
 	for (int round = 0; round < 3; round++) {
 		without[round] = zipf_p999(users, 12, false, &n);
 		ops += n;
@@ -487,7 +464,7 @@ static int run_zipf(void)
 		ratio[round] = with[round] / without[round];
 	}
 	note_value("operations", ops, "operations");
-	note_value("compacted", zram_stat("mm_stat", 6) - compacted, "pages");
+	note_value("compacted", zram_stat("mm_stat", MM_COMPACTED) - compacted, "pages");
 	note_value("p999_without", median(without, 3) * 1e6, "us");
 	note_value("p999_with", median(with, 3) * 1e6, "us");
 	note_value("p999_ratio", median(ratio, 3), "times");
