@@ -148,10 +148,10 @@ kill_tree() {
 git_identity() {
 	local name email
 
-	name=$(git -C "$root" config user.name || git -C "$root" log -1 --format=%an 2>/dev/null || :)
-	email=$(git -C "$root" config user.email || git -C "$root" log -1 --format=%ae 2>/dev/null || :)
+	name=$(git -C "$root" config --local user.name || git -C "$root" log -1 --format=%an 2>/dev/null || :)
+	email=$(git -C "$root" config --local user.email || git -C "$root" log -1 --format=%ae 2>/dev/null || :)
 	[ -n "$name" ] && [ -n "$email" ] ||
-		die "git does not know who you are: git config user.name and user.email"
+		die "this repository does not say who writes its patches: git config user.name and user.email in it"
 	printf '%s\n%s\n' "$name" "$email"
 }
 
@@ -184,10 +184,22 @@ tips_hash() {
 	} | sha256sum | cut -d' ' -f1
 }
 
-# Work that exists only in build/linux: branches that are not what was applied.
+# Work on the series that exists only in build/linux: changes, and topic branches
+# that are not what was applied.
 unexported() {
 	[ -d "$build/linux/.git" ] && [ -f "$build/stamps/tips" ] || return 1
 	[ -n "$(kgit status --porcelain --untracked-files=no)" ] || ! stamp_is tips "$(tips_hash)"
+}
+
+# Anything that would be lost with build/linux: new files, commits that no topic
+# branch has, what is stashed, a rebase that has stopped.
+precious() {
+	local git=$build/linux/.git
+
+	[ -d "$git" ] && [ -f "$build/stamps/tips" ] || return 1
+	unexported || [ -d "$git/rebase-merge" ] || [ -d "$git/rebase-apply" ] ||
+		[ -n "$(kgit status --porcelain)" ] || kgit rev-parse -q --verify refs/stash >/dev/null ||
+		[ -n "$(kgit rev-list -n 1 HEAD --branches --not base --branches='topic/*')" ]
 }
 
 # put_table MARKER TEXT: to docs/benchmarks.md, between its <!-- MARKER --> and end
