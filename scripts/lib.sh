@@ -202,6 +202,60 @@ precious() {
 		[ -n "$(kgit rev-list -n 1 HEAD --branches --not base --branches='topic/*')" ]
 }
 
+# compared CONFIG...: build the kernels that are measured side by side, and set
+# $variants to their names: base, series, and 6.12 where it can be had
+compared() {
+	local config variant option
+
+	variants=(base series)
+	if "$root/scripts/reference"; then
+		variants+=(6.12)
+	else
+		say "NOTE: 6.12 is NOT measured"
+	fi
+	for config; do
+		for variant in "${variants[@]}"; do
+			variant_option "$variant"
+			"$root/scripts/build" "${option[@]}" "$config"
+		done
+	done
+}
+
+# variant_option VARIANT: into $option, what scripts/build and scripts/boot call it
+variant_option() {
+	case $1 in
+	base) option=(--base) ;;
+	series) option=() ;;
+	6.12) option=(--reference) ;;
+	esac
+}
+
+# compare_head WHAT: the first two lines of a table for compare_rows
+compare_head() {
+	case " ${variants[*]} " in
+	*' 6.12 '*)
+		echo "|${1:+ $1} | base | series | / base | 6.12 | / 6.12 |"
+		echo '| --- | ---: | ---: | ---: | ---: | ---: |'
+		;;
+	*)
+		echo "|${1:+ $1} | base | series | / base |"
+		echo '| --- | ---: | ---: | ---: |'
+		;;
+	esac
+}
+
+# compare_rows NAME BASE SERIES [6.12]: a row, with ratios; "-" where there is none
+compare_rows() {
+	awk -v name="$1" -v base="${2:--}" -v series="${3:--}" -v newer="${4-none}" '
+		function ratio(a, b) { return a ~ /[0-9]/ && b + 0 > 0 ? sprintf("%.2f", a / b) : "-" }
+		BEGIN {
+			printf "| %s | %s | %s | %s |", name, base, series, ratio(series, base)
+			if (newer == "") newer = "-"
+			if (newer != "none") printf " %s | %s |", newer, ratio(series, newer)
+			print ""
+		}'
+}
+
 # put_table MARKER TEXT: to docs/benchmarks.md, between its <!-- MARKER --> and end
 put_table() {
 	local page=$root/docs/benchmarks.md
