@@ -203,22 +203,31 @@ precious() {
 }
 
 # compared CONFIG...: build the kernels that are measured side by side, and set
-# $variants to their names: base, series, and 6.12 where it can be had
+# $measured to their names: base, series, and 6.12 where it can be had
 compared() {
 	local config variant option
 
-	variants=(base series)
-	if "$root/scripts/reference"; then
-		variants+=(6.12)
-	else
-		say "NOTE: 6.12 is NOT measured"
-	fi
+	measured=(base series)
+	! with_reference || measured+=(6.12)
 	for config; do
-		for variant in "${variants[@]}"; do
+		for variant in "${measured[@]}"; do
 			variant_option "$variant"
 			"$root/scripts/build" "${option[@]}" "$config"
 		done
 	done
+}
+
+# with_reference: true if 6.12 can be measured; ends the program if making its tree
+# failed for another reason than that there is none
+with_reference() {
+	local status=0
+
+	"$root/scripts/reference" || status=$?
+	case $status in
+	0) return 0 ;;
+	3) say 'NOTE: 6.12 is NOT measured' && return 1 ;;
+	*) exit "$status" ;;
+	esac
 }
 
 # variant_option VARIANT: into $option, what scripts/build and scripts/boot call it
@@ -232,7 +241,7 @@ variant_option() {
 
 # compare_head WHAT: the first two lines of a table for compare_rows
 compare_head() {
-	case " ${variants[*]} " in
+	case " ${measured[*]} " in
 	*' 6.12 '*)
 		echo "|${1:+ $1} | base | series | / base | 6.12 | / 6.12 |"
 		echo '| --- | ---: | ---: | ---: | ---: | ---: |'
@@ -258,11 +267,17 @@ compare_rows() {
 
 # put_table MARKER TEXT: to docs/benchmarks.md, between its <!-- MARKER --> and end
 put_table() {
-	local page=$root/docs/benchmarks.md
+	local page=$root/docs/benchmarks.md new
 
 	grep -qxF "<!-- $1 -->" "$page" || return 0
+	# what was measured with more kernels is not replaced by less
+	if [[ $2 != *6.12* ]] && sed -n "/^<!-- $1 -->$/,/^<!-- end -->$/p" "$page" | grep -qF '| 6.12'; then
+		say "NOTE: the table in docs/benchmarks.md has 6.12 and stays as it is"
+		return 0
+	fi
+	new=$(mktemp "$page.XXXXXX")
 	awk -v marker="<!-- $1 -->" -v text="$2" '
 		$0 == marker { print; print text; skip = 1; next }
 		/^<!-- end -->$/ { skip = 0 }
-		!skip' "$page" >"$page.new" && mv "$page.new" "$page"
+		!skip' "$page" >"$new" && chmod 644 "$new" && mv "$new" "$page"
 }
