@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mobility-stress: pages of every kind, while everything that moves pages runs
+ *
+ *	mobility-stress SECONDS
+ *
+ * Small pages that are swapped to zram, huge pages, hugetlb's, pages that KSM
+ * merges, locked ones, shared ones, and those of a cgroup at its limit: each kind
+ * has a thread that writes and verifies them. Others compact all of memory and
+ * zram, ask for huge pages, and offline single pages softly. A balloon is inflated
+ * and deflated from outside (the test's header). Prints KTAP.
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/wait.h>
+
+#include "zram.h"
+#include "zswap.h"
+
+#define HUGE		(2UL << 20)
+#define CGROUP		"/sys/fs/cgroup/"
+#define SOFT_OFFLINES	8
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT	21
+#endif
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
+
+static atomic_bool stop;
+
+struct kind {
+	const char *name;
+	void (*set_up)(struct kind *kind);
+	void (*now_and_then)(struct kind *kind, unsigned int *random);
+	unsigned long pages;
+	struct set set;
+	pthread_t thread;
+	unsigned long checks, wrong;
+};
+
+/* ---- the kinds ---- */
+
+static void from_mmap(struct kind *kind, size_t align, int flags)
+{
+	unsigned long bytes = kind->pages * PAGE;
+	char *at = mmap(NULL, bytes + align, PROT_READ | PROT_WRITE, flags, -1, 0);
+
+	kind->set = (struct set){ .pages = kind->pages, .hard = 1200,
+				  .seed = kind->pages + kind->name[0] };
+	kind->set.times = calloc(kind->pages, sizeof(*kind->set.times));
+	if (at == MAP_FAILED || !kind->set.times)
+		ktap_bail("%s: memory", kind->name);
+	if (align)
+		at = (char *)(((unsigned long)at + align - 1) & -align);
+	kind->set.at = (unsigned char *)at;
+}
+
+static void set_up_small(struct kind *kind)
+{
+	from_mmap(kind, 0, MAP_PRIVATE | MAP_ANONYMOUS);
+	madvise(kind->set.at, kind->pages * PAGE, MADV_NOHUGEPAGE);
+}
+
+/* Some leave for zram, and come back when they are looked at */
+static void swap_out_some(struct kind *kind, unsigned int *random)
+{
+	unsigned long first = rand_r(random) % (kind->pages - 64);
+
+	page_out(&kind->set, first, 64);
+}
+
+static void set_up_huge(struct kind *kind)
+{
+	from_mmap(kind, HUGE, MAP_PRIVATE | MAP_ANONYMOUS);
+	if (madvise(kind->set.at, kind->pages * PAGE, MADV_HUGEPAGE) && errno != EINVAL)
+		ktap_bail("MADV_HUGEPAGE");
+}
+
+/* Another huge page is asked for, which takes compaction */
+static void give_huge_back(struct kind *kind, unsigned int *random)
+{
+	unsigned long first = rand_r(random) % (kind->pages * PAGE / HUGE) * (HUGE / PAGE);
+
+	set_drop(&kind->set, first, HUGE / PAGE);
+	set_write(&kind->set, first, HUGE / PAGE);
+}
+
+static void set_up_hugetlb(struct kind *kind)
+{
+	char number_of[16];
+
+	snprintf(number_of, sizeof(number_of), "%lu", kind->pages * PAGE / HUGE);
+	must_put("/proc/sys/vm/nr_hugepages", number_of);
+	from_mmap(kind, 0, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB);
+}
+
+/* One more, if it can be had, and away with it */
+static void another_hugetlb(struct kind *kind, unsigned int *random)
+{
+	char number_of[16];
+
+	snprintf(number_of, sizeof(number_of), "%lu",
+		 kind->pages * PAGE / HUGE + rand_r(random) % 2);
+	must_put("/proc/sys/vm/nr_hugepages", number_of);
+}
+
+/* Many pages, few contents */
+static void set_up_ksm(struct kind *kind)
+{
+	set_up_small(kind);
+	if (madvise(kind->set.at, kind->pages * PAGE, MADV_MERGEABLE))
+		ktap_bail("MADV_MERGEABLE");
+	must_put("/sys/kernel/mm/ksm/pages_to_scan", "2000");
+	must_put("/sys/kernel/mm/ksm/sleep_millisecs", "20");
+	must_put("/sys/kernel/mm/ksm/run", "1");
+}
+
+static void set_up_locked(struct kind *kind)
+{
+	set_up_small(kind);
+	if (mlock(kind->set.at, kind->pages * PAGE))
+		ktap_bail("mlock");
+}
+
+static void set_up_shared(struct kind *kind)
+{
+	from_mmap(kind, 0, MAP_SHARED | MAP_ANONYMOUS);
+}
+
+static struct kind kinds[] = {
+	{ .name = "small pages", .set_up = set_up_small, .pages = 4096,
+	  .now_and_then = swap_out_some },
+	{ .name = "huge pages", .set_up = set_up_huge, .pages = 4 * HUGE / PAGE,
+	  .now_and_then = give_huge_back },
+	{ .name = "hugetlb pages", .set_up = set_up_hugetlb, .pages = 3 * HUGE / PAGE,
+	  .now_and_then = another_hugetlb },
+	{ .name = "merged pages", .set_up = set_up_ksm, .pages = 2048 },
+	{ .name = "locked pages", .set_up = set_up_locked, .pages = 1024 },
+	{ .name = "shared pages", .set_up = set_up_shared, .pages = 2048,
+	  .now_and_then = swap_out_some },
+};
+
+#define KINDS	(sizeof(kinds) / sizeof(*kinds))
+
+/* What a merged page has is one of eight contents, by how often it was written */
+static void write_page(struct kind *kind, unsigned long page)
+{
+	static __thread unsigned char made[PAGE] __attribute__((aligned(8)));
+
+	if (kind->set_up != set_up_ksm) {
+		set_write(&kind->set, page, 1);
+		return;
+	}
+	kind->set.times[page]++;
+	make_page(made, kind->set.times[page] % 8, 256);
+	memcpy(kind->set.at + page * PAGE, made, PAGE);
+}
+
+static unsigned long wrong_page(struct kind *kind, unsigned long page)
+{
+	static __thread unsigned char made[PAGE] __attribute__((aligned(8)));
+
+	if (kind->set_up != set_up_ksm)
+		return set_wrong(&kind->set, page, 1);
+	make_page(made, kind->set.times[page] % 8, 256);
+	return memcmp(kind->set.at + page * PAGE, made, PAGE) != 0;
+}
+
+static void *use(void *arg)
+{
+	struct kind *kind = arg;
+	unsigned int random = kind->pages;
+
+	for (unsigned long n = 0; !stop; n++) {
+		unsigned long page = rand_r(&random) % kind->pages;
+
+		kind->wrong += wrong_page(kind, page);
+		kind->checks++;
+		if (n % 4 == 0)
+			write_page(kind, page);
+		if (n % 1024 == 0 && kind->now_and_then)
+			kind->now_and_then(kind, &random);
+	}
+	return NULL;
+}
+
+/* ---- a cgroup at its limit, in a process of its own ---- */
+
+static pid_t start_cgroup(void)
+{
+	struct set set;
+	pid_t pid;
+
+	must_put(CGROUP "cgroup.subtree_control", "+memory");
+	if (mkdir(CGROUP "stress", 0700) && errno != EEXIST)
+		ktap_bail("no cgroup");
+	must_put(CGROUP "stress/memory.max", "8M");
+	fflush(stdout);
+	pid = fork();
+	if (pid)
+		return pid;
+	if (put(CGROUP "stress/cgroup.procs", "0"))
+		_exit(2);
+	set = set_new(4096, 77, 1200);
+	for (;;) {
+		for (unsigned long i = 0; i < set.pages; i += 16) {
+			set_write(&set, i, 16);
+			/* told by whoever waits for us */
+			if (set_wrong(&set, i * 7 % (set.pages - 16), 16))
+				_exit(1);
+		}
+	}
+}
+
+/* ---- who moves them ---- */
+
+static void *compact(void *arg)
+{
+	unsigned int *random = arg;
+	struct set *set = &kinds[0].set;
+	int offlined = 0;
+
+	while (!stop) {
+		must_put("/proc/sys/vm/compact_memory", "1");
+		must_put(ZRAM "compact", "1");
+		/* content goes to another page, the page is not used again */
+		if (offlined < SOFT_OFFLINES &&
+		    !madvise(set->at + rand_r(random) % set->pages * PAGE, PAGE, MADV_SOFT_OFFLINE))
+			offlined++;
+		nap_ms(50);
+	}
+	return (void *)(long)offlined;
+}
+
+static long long moved(void)
+{
+	return event("pgmigrate_success");
+}
+
+int main(int argc, char **argv)
+{
+	long long began_moved, huge, inflated, merged = 0;
+	unsigned int random = 1;
+	pthread_t compactor;
+	void *offlined;
+	pid_t cgroup;
+	int seconds, status;
+
+	if (argc == 2 && !strcmp(argv[1], "--help")) {
+		puts("usage: mobility-stress SECONDS");
+		return 0;
+	}
+	seconds = argc == 2 ? atoi(argv[1]) : 0;
+	if (seconds <= 0) {
+		fprintf(stderr, "usage: mobility-stress SECONDS\n");
+		return 2;
+	}
+	ktap_plan(KINDS + 3);
+	must_put(ZRAM "disksize", "256M");
+	swap_on("/dev/zram0");
+	began_moved = moved();
+	huge = event("thp_fault_alloc");
+	for (unsigned int i = 0; i < KINDS; i++) {
+		kinds[i].set_up(&kinds[i]);
+		for (unsigned long page = 0; page < kinds[i].pages; page++)
+			write_page(&kinds[i], page);
+	}
+	cgroup = start_cgroup();
+	for (unsigned int i = 0; i < KINDS; i++)
+		if (pthread_create(&kinds[i].thread, NULL, use, &kinds[i]))
+			ktap_bail("a thread");
+	if (pthread_create(&compactor, NULL, compact, &random))
+		ktap_bail("a thread");
+
+	for (int i = 0; i < seconds * 10; i++) {
+		long long sharing = number("/sys/kernel/mm/ksm/pages_sharing");
+
+		if (sharing > merged)
+			merged = sharing;
+		nap_ms(100);
+	}
+	stop = true;
+	pthread_join(compactor, &offlined);
+	for (unsigned int i = 0; i < KINDS; i++)
+		pthread_join(kinds[i].thread, NULL);
+	status = -1;
+	if (!waitpid(cgroup, &status, WNOHANG)) {
+		kill(cgroup, SIGKILL);
+		waitpid(cgroup, &status, 0);
+	}
+
+	for (unsigned int i = 0; i < KINDS; i++) {
+		struct kind *kind = &kinds[i];
+
+		for (unsigned long page = 0; page < kind->pages; page++)
+			kind->wrong += wrong_page(kind, page);
+		ktap_note("%s: %lu checks, %lu wrong", kind->name, kind->checks, kind->wrong);
+		ktap_ok(kind->checks > 0 && !kind->wrong, "%s are what was written", kind->name);
+	}
+	ktap_ok(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+		"a cgroup's pages are what was written");
+	ktap_note("migrated: %lld, of the balloon: %lld; huge pages: %lld; merged: %lld; softly offlined: %ld",
+		  moved() - began_moved, event("balloon_migrate"),
+		  event("thp_fault_alloc") - huge, merged, (long)offlined);
+	ktap_ok(moved() - began_moved > 1000 && merged > 0 && offlined,
+		"pages were migrated, merged and offlined");
+	inflated = event("balloon_inflate");
+	ktap_ok(inflated > 0 && event("balloon_deflate") > 0 && event("balloon_migrate") > 0,
+		"a balloon was inflated (%lld pages), deflated (%lld) and migrated (%lld)", inflated,
+		event("balloon_deflate"), event("balloon_migrate"));
+	return ktap_end();
+}
