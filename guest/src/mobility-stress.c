@@ -312,8 +312,9 @@ int main(int argc, char **argv)
 	ktap_ok(moved() - began_moved > 1000 && huge > 4 && merged > 0 && offlined,
 		"pages were migrated, huge, merged and offlined");
 	inflated = event("balloon_inflate");
+	ktap_note("balloon: %lld pages inflated, %lld deflated, %lld migrated", inflated,
+		  event("balloon_deflate"), event("balloon_migrate"));
 	ktap_ok(inflated > 0 && event("balloon_deflate") > 0 && event("balloon_migrate") > 0,
-		"a balloon was inflated (%lld pages), deflated (%lld) and migrated (%lld)", inflated,
-		event("balloon_deflate"), event("balloon_migrate"));
+		"a balloon was inflated, deflated and migrated");
 	return ktap_end();
 }
