@@ -127,6 +127,9 @@ typedef struct {
 	__atomic_sub_fetch(&(v)->counter, 1, __ATOMIC_RELEASE)
 #define atomic_long_read(v)	atomic_read(v)
 #define atomic_long_set(v, i)	atomic_set(v, i)
+#define atomic_long_set_release(v, i) \
+	__atomic_store_n(&(v)->counter, (i), __ATOMIC_RELEASE)
+#define ____cacheline_aligned_in_smp	__attribute__((aligned(64)))
 #define atomic_long_add(i, v) \
 	((void)__atomic_fetch_add(&(v)->counter, i, __ATOMIC_RELAXED))
 #define atomic_long_sub(i, v) \
