@@ -161,16 +161,6 @@ static inline void bit_spin_lock(int nr, unsigned long *word)
 	}
 }
 
-static inline void bit_spin_unlock(int nr, unsigned long *word)
-{
-	clear_bit_unlock(nr, word);
-}
-
-static inline void __bit_spin_unlock(int nr, unsigned long *word)
-{
-	__atomic_store_n(word, READ_ONCE(*word) & ~(1UL << nr), __ATOMIC_RELEASE);
-}
-
 /* a CPU is a thread, so that nobody else uses what belongs to it */
 typedef struct {
 } local_lock_t;
