@@ -82,6 +82,26 @@ static void wait_until_quiet(void)
 	} while (out != before);
 }
 
+/*
+ * Page out at most @pages from @at on, a few at a time, until @wanted writebacks
+ * are in flight. The worker begins them when it gets to run. Returns how many are.
+ */
+static long long page_out_until_flying(struct set *set, unsigned long at, unsigned long pages,
+				       long long wanted)
+{
+	const unsigned long few = 8;
+	long long flying = 0;
+
+	for (unsigned long done = 0; done + few <= pages && flying < wanted; done += few) {
+		page_out(set, at + done, few);
+		for (int i = 0; i < 20 && flying < wanted; i++) {
+			nap_ms(1);
+			flying = stat_of("outstanding_writebacks");
+		}
+	}
+	return flying;
+}
+
 static int run_bound(void)
 {
 	static const int bounds[] = { 1, 4, 32 };
@@ -132,11 +152,11 @@ static int run_bound(void)
 
 	/* lowered while there are more in flight */
 	set_bound(32);
-	dm_slow(disk, 300);
-	page_out(&set, set.pages - part, part / 4);
-	flying = stat_of("outstanding_writebacks");
+	dm_slow(disk, 1000 * factor());
+	flying = page_out_until_flying(&set, set.pages - part, part / 4, 3);
 	set_bound(2);
 	left = stat_of("outstanding_writebacks");
+	dm_slow(disk, 300);
 	ktap_ok(flying > 2 && left >= 0 && left <= 2,
 		"a bound is lowered when the rest is done: %lld, then %lld", flying, left);
 	forget_samples();
