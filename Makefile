@@ -20,6 +20,8 @@ help:
 	@echo '  make demo BASE=1     the same on the kernel without the series'
 	@echo '  make demo COMPARE=1  both, side by side'
 	@echo '  make check           every test (three quarters of an hour on 2 CPUs)'
+	@echo '  make package         a Debian package of the kernel, to install (DRIVERS=loaded:'
+	@echo '                       only those that this machine uses, in minutes)'
 	@echo '  make boot            an interactive shell in the guest (BASE=1 CONFIG=small)'
 	@echo 'For kernel developers:'
 	@echo '  make tree            build/linux: the base in git, each patch a commit, each'
@@ -28,7 +30,8 @@ help:
 	@echo '  make build           build a kernel (CONFIG=small, debug, ...; BASE=1)'
 	@echo '  make lint            the static checks'
 	@echo '  make check-full      make check, and what takes longer than that may'
-	@echo '  make bench           the measurements'
+	@echo '  make bench           every measurement of docs/benchmarks.md: hours, on an idle'
+	@echo '                       machine (each is a program of its own, scripts/bench*)'
 	@echo '  make clean           empty build/ (the work in build/linux as well; refuses'
 	@echo '                       to throw away what is not exported, unless FORCE=1)'
 	@echo 'LINUX=/path/to/tree takes a Linux 6.1 tree of your own as the base.'
@@ -44,6 +47,11 @@ check:
 .PHONY: check-full
 check-full:
 	@scripts/check --full
+
+.PHONY: package
+package: tree
+	@scripts/deps package
+	@scripts/package $(if $(DRIVERS),--drivers "$(DRIVERS)")
 
 .PHONY: deps
 deps:
@@ -72,8 +80,14 @@ lint: tree
 	@scripts/lint
 
 .PHONY: bench
-bench:
+bench: deps
+	@scripts/deps bench
 	@scripts/bench
+	@scripts/bench-native
+	@scripts/bench-zswap
+	@scripts/bench-guest --rounds 3 zram
+	@scripts/bench-guest --rounds 3 mobility
+	@scripts/bench-plot
 
 .PHONY: clean
 clean:

@@ -25,6 +25,8 @@
  *	zmem.term=, zmem.size=	its terminal's type, and ROWSxCOLUMNS
  *	zmem.probe=1		say that user space runs, and power off
  *
+ * Modules of the kernel that are in /modules it loads first.
+ *
  * It has to outlive whatever the test does to the machine: its memory is locked
  * and the out-of-memory killer passes it by.
  */
@@ -47,6 +49,7 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define PORT_NAME	"zmem.verdict"
@@ -161,6 +164,29 @@ static void __attribute__((noreturn)) power_off(void)
 	reboot(RB_AUTOBOOT);
 	for (;;)
 		pause();
+}
+
+/*
+ * Load the kernel's modules that are in /modules, in the order of their names: a
+ * kernel for tests has all built in, one that is packaged for users has not.
+ */
+static void load_modules(void)
+{
+	struct dirent **names;
+	char path[300];
+	int count, fd;
+
+	count = scandir("/modules", &names, NULL, alphasort);
+	for (int i = 0; i < count; i++) {
+		snprintf(path, sizeof(path), "/modules/%s", names[i]->d_name);
+		if (names[i]->d_name[0] == '.')
+			continue;
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST))
+			say(console, "zmem-init: cannot load %s: %s\n", path, strerror(errno));
+		close(fd);
+		free(names[i]);
+	}
 }
 
 /* ---- the verdict channel ------------------------------------------------- */
@@ -552,6 +578,7 @@ int main(void)
 	    symlink("/proc/self/fd/1", "/dev/stdout") || symlink("/proc/self/fd/2", "/dev/stderr"))
 		say(console, "zmem-init: cannot make /dev/fd: %s\n", strerror(errno));
 
+	load_modules();
 	spit("/proc/self/oom_score_adj", "-1000");
 	mlockall(MCL_CURRENT | MCL_FUTURE);
 

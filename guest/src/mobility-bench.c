@@ -243,10 +243,10 @@ static unsigned long zram_wrong(void)
 	return wrong;
 }
 
-/* Of what is free, in percent, what is in blocks of at least this order */
+/* How many free pages are in blocks of at least this order */
 static void note_free_blocks(void)
 {
-	unsigned long blocks[11] = {}, all = 0;
+	unsigned long blocks[11] = {};
 	static const int orders[] = { 2, 3, 4, 9 };
 	char line[256], name[32];
 	FILE *f = fopen("/proc/buddyinfo", "re");
@@ -262,7 +262,6 @@ static void note_free_blocks(void)
 			unsigned long n = strtoul(at, &at, 10);
 
 			blocks[order] += n;
-			all += n << order;
 		}
 	}
 	if (f)
@@ -273,7 +272,7 @@ static void note_free_blocks(void)
 		for (int order = orders[i]; order < 11; order++)
 			in += blocks[order] << order;
 		snprintf(name, sizeof(name), "free_in_order_%d", orders[i]);
-		note_value(name, all ? 100.0 * in / all : 0, "%");
+		note_value(name, in, "pages");
 	}
 }
 

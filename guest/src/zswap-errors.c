@@ -3,12 +3,16 @@
  * zswap-errors: zswap when something that it needs fails
  *
  *	zswap-errors disk DISK		each write to the disk fails for a while
+ *	zswap-errors reads DISK		each read does: what is in zswap needs no disk
  *	zswap-errors memory DISK	allocations fail at random (fault injection)
  *
- * Nothing may be lost: what could not be written or stored stays where it is.
+ * Nothing may be lost: what could not be written or stored stays where it is. What
+ * could not be read is SIGBUS to who wanted it, and to nobody else.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <setjmp.h>
+#include <signal.h>
 
 #include "zswap.h"
 
@@ -91,7 +95,148 @@ static int run_disk(void)
 	return ktap_end();
 }
 
+/* ---- reads ---- */
+
+static sigjmp_buf before_access;
+static unsigned char *accessed;
+
+static void on_sigbus(int unused, siginfo_t *info, void *context)
+{
+	(void)unused;
+	(void)context;
+	/* of another page it is a mistake, and as fatal as it should be */
+	if (info->si_code != BUS_ADRERR ||
+	    ((unsigned long)info->si_addr & -PAGE) != (unsigned long)accessed)
+		abort();
+	siglongjmp(before_access, 1);
+}
+
+/* Whether a page can be had at all */
+static int can_access(struct set *set, unsigned long page)
+{
+	int can = 0;
+
+	accessed = set->at + page * PAGE;
+	if (!sigsetjmp(before_access, 1)) {
+		(void)*(volatile unsigned char *)accessed;
+		can = 1;
+	}
+	accessed = NULL;
+	return can;
+}
+
+static void wait_until_quiet(void)
+{
+	long long before, out = event("pswpout");
+
+	do {
+		before = out;
+		nap_ms(300 * factor());
+		for (int i = 0; i < 1000 && stat_of("outstanding_writebacks") > 0; i++)
+			nap_ms(10);
+		out = event("pswpout");
+	} while (out != before);
+}
+
+static int run_reads(void)
+{
+	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
+	long long from_disk, from_zswap, back;
+	unsigned long had = 0, lost = 0, wrong = 0;
+	unsigned char *failed;
+	struct set set;
+	char text[32];
+
+	ktap_plan(10);
+	dm_new();
+	dm_good(disk);
+	zswap_set_up("zsmalloc", "lzo", 3);
+	swap_on(SWAP);
+	set = set_new(pool_pages() * 2, 1, HARD);
+	failed = calloc(set.pages, 1);
+	/* all but the set: nobody else is to have pages on this disk */
+	if (!failed || mlockall(MCL_CURRENT | MCL_FUTURE) || munlock(set.at, set.pages * PAGE))
+		ktap_bail("mlock");
+	if (sigaction(SIGBUS, &action, NULL))
+		ktap_bail("sigaction");
+	back = stat_of("written_back_pages");
+	set_write(&set, 0, set.pages);
+	page_out(&set, 0, set.pages);
+	wait_until_quiet();
+	back = stat_of("written_back_pages") - back;
+	ktap_ok(back > 0 && stat_of("stored_pages") > 0, "%lld pages in zswap, %lld on the disk",
+		stat_of("stored_pages"), back);
+
+	/* those that were written are still in memory: they are what reclaim takes first */
+	snprintf(text, sizeof(text), "%lld", back * (long long)PAGE);
+	put(CGROUP "memory.reclaim", text);
+	wait_until_quiet();
+	dm_broken(disk);
+	from_disk = event("pswpin");
+	from_zswap = event("zswpin");
+	/* the others are for later */
+	for (unsigned long i = 0; i < set.pages; i += 2) {
+		failed[i] = !can_access(&set, i);
+		if (failed[i])
+			lost++;
+		else if (set_wrong(&set, i, 1))
+			wrong++;
+		else
+			had++;
+	}
+	from_disk = event("pswpin") - from_disk;
+	from_zswap = event("zswpin") - from_zswap;
+	ktap_note("%lu pages could be read, %lu not; %lld loads, %lld from the disk", had, lost,
+		  from_zswap, from_disk);
+	ktap_ok(from_zswap > 0 && (long long)had >= from_zswap,
+		"what is in zswap is read while the disk is broken");
+	ktap_ok(lost > 0 && (long long)lost == from_disk,
+		"what is on the disk is SIGBUS: %lu of %lld", lost, from_disk);
+	ktap_ok(wrong == 0, "what can be read is right");
+	ktap_ok(said("Read-error on swap-device") > 0, "that is reported");
+
+	dm_good(disk);
+	wrong = 0;
+	for (unsigned long i = 1; i < set.pages; i += 2)
+		wrong += !can_access(&set, i) || set_wrong(&set, i, 1);
+	ktap_ok(wrong == 0, "what was not asked for meanwhile is there, and right");
+	/* a page that could not be read may stay so while it is in the swap cache */
+	lost = 0;
+	for (unsigned long i = 0; i < set.pages; i++) {
+		if (!failed[i])
+			continue;
+		if (can_access(&set, i))
+			wrong += set_wrong(&set, i, 1);
+		else
+			lost++;
+	}
+	ktap_ok(wrong == 0, "what was is right, or still SIGBUS: %lu pages", lost);
+
+	/* half of these get new contents, and half stay as they are for swapoff */
+	for (unsigned long i = 0; i < set.pages; i++) {
+		if (!failed[i] || i % 4)
+			continue;
+		set_drop(&set, i, 1);
+		set.times[i] = 1;
+		set_write(&set, i, 1);
+		page_out(&set, i, 1);
+		failed[i] = 0;
+	}
+	ktap_ok(!swapoff(SWAP), "swap off with pages that could not be read");
+	wrong = 0;
+	for (unsigned long i = 0; i < set.pages; i++)
+		wrong += can_access(&set, i) ? set_wrong(&set, i, 1) : !failed[i];
+	ktap_ok(wrong == 0, "every other page is right after that");
+	set_free(&set);
+	ktap_ok(all_gone(), "nothing stays when swap is off");
+	dm_remove();
+	return ktap_end();
+}
+
 /* ---- allocations ---- */
+
+/* How often a fault may strike, so that it can be seen how often it has */
+#define STRIKES	1000000
 
 static void inject(const char *fault, const char *name, const char *text)
 {
@@ -147,16 +292,19 @@ static void make_fail(int yes)
 		make_others_fail("0");
 }
 
-static int try_fault(const char *fault, struct set *set)
+/* Returns whether every byte is right, and in *@struck how often the fault has struck */
+static int try_fault(const char *fault, struct set *set, long long *struck)
 {
 	unsigned long part = set->pages / 8;
+	char file[128], strikes[16];
 	int wrong = 0;
 
+	snprintf(strikes, sizeof(strikes), "%d", STRIKES);
 	inject(fault, "verbose", "0");
 	inject(fault, "ignore-gfp-wait", "N");
 	inject(fault, "task-filter", "Y");
 	inject(fault, "interval", "1");
-	inject(fault, "times", "-1");
+	inject(fault, "times", strikes);
 	inject(fault, "probability", "20");
 	for (int i = 0; i < 8; i++) {
 		set_write(set, i * part, part);
@@ -166,29 +314,39 @@ static int try_fault(const char *fault, struct set *set)
 		make_fail(0);
 	}
 	inject(fault, "probability", "0");
+	snprintf(file, sizeof(file), "/sys/kernel/debug/%s/times", fault);
+	*struck = STRIKES - number(file);
 	return wrong + set_wrong(set, 0, set->pages) == 0;
 }
 
 static int run_memory(void)
 {
-	long long before[2], after[2];
+	long long no_entry, no_memory, back, struck[2];
 	struct set set;
 
-	ktap_plan(5);
+	ktap_plan(8);
 	zswap_set_up("zsmalloc", "lzo", 3);
 	swap_on(disk);
 	set = set_new(pool_pages() * 2, 1, HARD);
-	before[0] = stat_of("reject_alloc_fail");
-	before[1] = stat_of("reject_kmemcache_fail");
 	inject("fail_page_alloc", "ignore-gfp-highmem", "N");
 	inject("fail_page_alloc", "min-order", "0");
-	ktap_ok(try_fault("failslab", &set), "slab allocations fail: every byte is right");
-	ktap_ok(try_fault("fail_page_alloc", &set), "page allocations fail: every byte is right");
-	after[0] = stat_of("reject_alloc_fail");
-	after[1] = stat_of("reject_kmemcache_fail");
-	ktap_note("reject_alloc_fail %lld, reject_kmemcache_fail %lld, written back %lld",
-		  after[0] - before[0], after[1] - before[1], stat_of("written_back_pages"));
-	ktap_ok(after[1] > before[1], "stores that failed for an entry are counted");
+	no_entry = stat_of("reject_kmemcache_fail");
+	ktap_ok(try_fault("failslab", &set, &struck[0]),
+		"slab allocations fail: every byte is right");
+	no_entry = stat_of("reject_kmemcache_fail") - no_entry;
+	back = stat_of("written_back_pages");
+	no_memory = stat_of("reject_alloc_fail");
+	ktap_ok(try_fault("fail_page_alloc", &set, &struck[1]),
+		"page allocations fail: every byte is right");
+	no_memory = stat_of("reject_alloc_fail") - no_memory;
+	back = stat_of("written_back_pages") - back;
+	ktap_note("%lld slab allocations failed, %lld page allocations", struck[0], struck[1]);
+	ktap_note("reject_kmemcache_fail %lld, reject_alloc_fail %lld, then %lld written back",
+		  no_entry, no_memory, back);
+	ktap_ok(struck[0] > 0 && struck[1] > 0, "they did fail");
+	ktap_ok(no_entry > 0, "stores that failed for an entry are counted");
+	ktap_ok(no_memory > 0, "and those that failed for memory of the zpool");
+	ktap_ok(back > 0, "pages were written back meanwhile");
 	set_write(&set, 0, set.pages);
 	page_out(&set, 0, set.pages);
 	ktap_ok(set_right(&set), "every byte is right when nothing fails");
@@ -203,6 +361,7 @@ int main(int argc, char **argv)
 {
 	static const struct job jobs[] = {
 		{ "disk", run_disk },
+		{ "reads", run_reads },
 		{ "memory", run_memory },
 		{ NULL, NULL },
 	};

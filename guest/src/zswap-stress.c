@@ -2,14 +2,17 @@
 /*
  * zswap-stress: everything at once, and every page looked at
  *
- *	zswap-stress SECONDS DISK DISK [hotplug]
+ *	zswap-stress SECONDS DISK DISK [hotplug|blocks]
  *
  * Processes with more pages than fit in memory write, swap out, read, drop and
  * share them, while others fork and exit, make and remove cgroups with limits of
  * their own, change zswap's parameters, take a CPU and blocks of memory away and
  * give them back, and switch swap on either disk off and on. With "hotplug" as
  * its last argument tasks do nothing but swap a few pages, with a compressor that
- * takes its time, while a CPU comes and goes.
+ * takes its time, while a CPU comes and goes. With "blocks" there must be a block of
+ * memory that can go offline, which leaves too little for the pages when it does:
+ * movablecore= on the kernel's command line has to make a whole block movable that
+ * is not the last one, as that has what the kernel allocates at boot.
  * Prints KTAP and how often each of this was done.
  */
 #define _GNU_SOURCE
@@ -21,29 +24,37 @@
 
 #define WORKERS	3
 #define BUSY	6
-#define CGROUP	"/sys/fs/cgroup/"
+#define BLOCKS_MAX	16
+#define OFFLINE_TIME	20	/* seconds; the kernel itself tries for ever */
 #define CPU1	"/sys/devices/system/cpu/cpu1/online"
 #define MEMORY	"/sys/devices/system/memory/"
 
 enum done {
-	CHECKED, FORKS, CGROUPS, DEAD_CGROUPS, PARAMETERS, SWAPOFFS, CPUS, BLOCKS, SAMPLES,
+	CHECKED, FORKS, CGROUPS, DEAD_CGROUPS, PARAMETERS, SWAPOFFS, CPUS, BLOCKS,
+	BLOCKS_BACK, BLOCKS_KEPT, SAMPLES,
 	N_DONE,
 };
 
 static const char * const done_names[N_DONE] = {
 	"pages_checked", "forks", "cgroups", "cgroups_removed_with_pages", "parameters",
-	"swapoffs", "cpus_offline", "blocks_offline", "samples",
+	"swapoffs", "cpus_offline", "blocks_offline", "blocks_online_again", "blocks_kept",
+	"samples",
 };
 
 /* What all processes see; locked in memory */
 static struct shared {
 	atomic_int stop;
+	atomic_int left;	/* the task of the newest cgroup is in another one now */
+	atomic_int full;	/* workers that have written all of their pages once */
 	atomic_llong done[N_DONE];
 	atomic_llong wrong, most_flying;
 } *shared;
 
 static const char *disks[2];
 static int most_bound;
+
+/* Blocks of memory that may be able to go offline */
+static int movable[BLOCKS_MAX], n_movable;
 
 static int going(void)
 {
@@ -94,6 +105,7 @@ static int worker(int n, unsigned long pages)
 	/* from now on memory is short */
 	for (unsigned long i = 0; i + 64 < set.pages && going(); i += 64)
 		set_write(&set, i, 64);
+	atomic_fetch_add(&shared->full, 1);
 	while (going()) {
 		for (int i = 0; i < 50 && going(); i++)
 			work(&set);
@@ -168,12 +180,29 @@ static int forker(int n, unsigned long pages)
 
 /* ---- cgroups ---- */
 
-static void cg_put(const char *group, const char *file, const char *text)
+/* In the group until it has some in zswap, and then no more: they stay behind */
+static void leave_pages(struct set *set, const char *group)
 {
-	char path[200];
+	while (going() && cg_number(group, "memory.zswap.current") <= 0) {
+		set_write(set, 0, set->pages);
+		page_out(set, 0, set->pages);
+	}
+	put(CGROUP "cgroup.procs", "0");
+	atomic_store(&shared->left, 1);
+}
 
-	snprintf(path, sizeof(path), CGROUP "%s/%s", group, file);
-	put(path, text);
+/* Removes a group that its task has left, and tells whether pages were in zswap */
+static void remove_left(const char *group, pid_t pid)
+{
+	char path[64];
+	int pages;
+
+	while (!atomic_load(&shared->left) && !waitpid(pid, NULL, WNOHANG))
+		nap_ms(2);
+	pages = cg_number(group, "memory.zswap.current") > 0;
+	snprintf(path, sizeof(path), CGROUP "%s", group);
+	if (!rmdir(path) && pages)
+		did(DEAD_CGROUPS);
 }
 
 static int cgroups(int n, unsigned long pages)
@@ -181,6 +210,8 @@ static int cgroups(int n, unsigned long pages)
 	static const char * const limits[] = { "0", "262144", "2097152", "max" };
 
 	for (int i = 0; going(); i++) {
+		/* every other one is certain to be removed with pages in zswap */
+		int leaves = i % 2 == 0;
 		char group[32], path[64];
 		pid_t pid;
 		int wait_ms;
@@ -190,30 +221,36 @@ static int cgroups(int n, unsigned long pages)
 		if (mkdir(path, 0700))
 			break;
 		cg_put(group, "memory.max", random() % 2 ? "6M" : "max");
-		cg_put(group, "memory.zswap.max", limits[random() % 4]);
-		cg_put(group, "memory.zswap.writeback", random() % 3 ? "1" : "0");
+		cg_put(group, "memory.zswap.max", leaves ? "max" : limits[random() % 4]);
+		cg_put(group, "memory.zswap.writeback", leaves || random() % 3 ? "1" : "0");
+		atomic_store(&shared->left, 0);
 		pid = fork();
 		if (!pid) {
 			struct set set = set_new(pages, n + 1, 1000);
 
 			srandom(getpid());
 			cg_put(group, "cgroup.procs", "0");
-			for (int k = 0; k < 60; k++)
+			if (leaves)
+				leave_pages(&set, group);
+			for (int k = 0; k < 60 && going(); k++)
 				work(&set);
 			/* out of the group, which may then go while pages are in it */
 			if (random() % 2)
 				put(CGROUP "cgroup.procs", "0");
-			for (int k = 0; k < 60; k++)
+			for (int k = 0; k < 60 && going(); k++)
 				work(&set);
 			check(&set, 0, set.pages);
 			_exit(0);
 		}
 		wait_ms = random() % 200;
 		nap_ms(wait_ms);
-		cg_put(group, "memory.zswap.max", limits[random() % 4]);
-		cg_put(group, "memory.zswap.writeback", random() % 2 ? "1" : "0");
-		if (!rmdir(path))
-			did(DEAD_CGROUPS);
+		if (leaves && pid > 0) {
+			remove_left(group, pid);
+		} else {
+			cg_put(group, "memory.zswap.max", limits[random() % 4]);
+			cg_put(group, "memory.zswap.writeback", random() % 2 ? "1" : "0");
+			rmdir(path);
+		}
 		/* the limit and no way out: it may be killed for memory */
 		if (pid > 0)
 			waitpid(pid, NULL, 0);
@@ -270,20 +307,62 @@ static int cpus(int n, unsigned long pages)
 	return 0;
 }
 
+/* A block that is of more than one zone, or not of the movable one, has what must stay */
+static void find_blocks(void)
+{
+	struct dirent *entry;
+	DIR *dir = opendir(MEMORY);
+
+	while (dir && (entry = readdir(dir)) && n_movable < BLOCKS_MAX) {
+		char file[300], zone[32] = "";
+		FILE *f;
+
+		if (sscanf(entry->d_name, "memory%d", &movable[n_movable]) != 1)
+			continue;
+		snprintf(file, sizeof(file), MEMORY "%s/valid_zones", entry->d_name);
+		f = fopen(file, "re");
+		if (f && fgets(zone, sizeof(zone), f) && !strcmp(zone, "Movable\n"))
+			n_movable++;
+		if (f)
+			fclose(f);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+static void on_alarm(int unused)
+{
+	(void)unused;
+}
+
 static int blocks(int n, unsigned long pages)
 {
+	/* no SA_RESTART: an alarm ends what takes too long */
+	struct sigaction action = { .sa_handler = on_alarm };
 	char file[64];
 
 	(void)n;
 	(void)pages;
+	sigaction(SIGALRM, &action, NULL);
+	/* what is empty moves nothing */
+	while (going() && (atomic_load(&shared->full) < WORKERS || stat_of("stored_pages") <= 0))
+		nap_ms(20);
 	while (going()) {
-		for (int block = 1; block < 4 && going(); block++) {
-			snprintf(file, sizeof(file), MEMORY "memory%d/state", block);
-			if (put(file, "offline"))
+		for (int i = 0; i < n_movable && going(); i++) {
+			int kept;
+
+			snprintf(file, sizeof(file), MEMORY "memory%d/state", movable[i]);
+			alarm(OFFLINE_TIME * factor());
+			kept = put(file, "offline");
+			alarm(0);
+			if (kept) {
+				did(BLOCKS_KEPT);
 				continue;
+			}
 			did(BLOCKS);
 			nap_ms(random() % 200);
-			put(file, "online_movable");
+			if (!put(file, "online_movable"))
+				did(BLOCKS_BACK);
 		}
 		nap_ms(300);
 	}
@@ -339,11 +418,25 @@ static pid_t start(int (*fn)(int, unsigned long), int n, unsigned long pages)
 	return pid;
 }
 
+/* Has everything that the test wants been done at least once? */
+static int all_done(int hotplug)
+{
+	static const enum done wanted[] = { FORKS, CGROUPS, DEAD_CGROUPS, PARAMETERS, SWAPOFFS };
+
+	if (atomic_load(&shared->done[CHECKED]) <= 1000 || !atomic_load(&shared->done[CPUS]))
+		return 0;
+	for (unsigned int i = 0; !hotplug && i < sizeof(wanted) / sizeof(*wanted); i++)
+		if (!atomic_load(&shared->done[wanted[i]]))
+			return 0;
+	return hotplug || !n_movable || atomic_load(&shared->done[BLOCKS]);
+}
+
 int main(int argc, char **argv)
 {
 	pid_t pids[BUSY + 8];
 	unsigned long room;
 	int n = 0, hotplug = argc == 5 && !strcmp(argv[4], "hotplug");
+	int need_blocks = argc == 5 && !strcmp(argv[4], "blocks");
 	int status, killed = 0, failed = 0;
 	static const char * const reset[][2] = {
 		{ "zpool", "zsmalloc" }, { "compressor", "lzo" }, { "max_pool_percent", "20" },
@@ -351,14 +444,14 @@ int main(int argc, char **argv)
 	};
 
 	if (argc == 2 && !strcmp(argv[1], "--help")) {
-		puts("usage: zswap-stress SECONDS DISK DISK [hotplug]");
+		puts("usage: zswap-stress SECONDS DISK DISK [hotplug|blocks]");
 		return 0;
 	}
-	if (argc < 4 || argc > 5) {
-		fprintf(stderr, "usage: zswap-stress SECONDS DISK DISK [hotplug]\n");
+	if (argc < 4 || argc > 5 || (argc == 5 && !hotplug && !need_blocks)) {
+		fprintf(stderr, "usage: zswap-stress SECONDS DISK DISK [hotplug|blocks]\n");
 		return 2;
 	}
-	ktap_plan(7);
+	ktap_plan(hotplug ? 7 : 9);
 	disks[0] = argv[2];
 	disks[1] = argv[3];
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
@@ -374,12 +467,15 @@ int main(int argc, char **argv)
 	swap_on(disks[0]);
 	swap_on(disks[1]);
 
+	if (!hotplug)
+		find_blocks();
 	room = free_pages();
-	ktap_note("%lu pages are free", room);
+	ktap_note("%lu pages are free; %d blocks may go offline", room, n_movable);
 	for (int i = 0; hotplug && i < BUSY; i++)
 		pids[n++] = start(busy, i, 200);
+	/* with a block that goes memory is short when it is gone: it could not go else */
 	for (int i = 0; !hotplug && i < WORKERS; i++)
-		pids[n++] = start(worker, i, room * 5 / 10);
+		pids[n++] = start(worker, i, room * (need_blocks ? 2 : 5) / 10);
 	pids[n++] = start(cpus, 10, hotplug ? 40 : 200);
 	pids[n++] = start(sampler, 11, 0);
 	if (!hotplug) {
@@ -390,6 +486,9 @@ int main(int argc, char **argv)
 		pids[n++] = start(blocks, 16, 0);
 	}
 	nap_ms(1000L * atoi(argv[1]));
+	/* what a slow machine has not come to gets as much time again, twice */
+	for (int i = 0; i < 20 * atoi(argv[1]) && !all_done(hotplug); i++)
+		nap_ms(100);
 	atomic_store(&shared->stop, 1);
 	for (int i = 0; i < n; i++) {
 		if (waitpid(pids[i], &status, 0) != pids[i] || WIFSIGNALED(status))
@@ -408,6 +507,14 @@ int main(int argc, char **argv)
 		shared->done[CPUS] > 0, "it was done");
 	ktap_ok(hotplug || (shared->done[CGROUPS] > 0 && shared->done[PARAMETERS] > 0 &&
 			    shared->done[SWAPOFFS] > 0), "and everything else was");
+	if (!hotplug) {
+		ktap_ok(shared->done[DEAD_CGROUPS] > 0, "cgroups were removed with pages in zswap");
+		ktap_ok((n_movable || !need_blocks) && (!n_movable || shared->done[BLOCKS] > 0) &&
+			shared->done[BLOCKS] == shared->done[BLOCKS_BACK],
+			"%lld blocks of memory went offline, %lld came back, of %d",
+			(long long)shared->done[BLOCKS], (long long)shared->done[BLOCKS_BACK],
+			n_movable);
+	}
 	ktap_ok(hotplug || stat_of("written_back_pages") > 0, "pages were written back");
 	ktap_ok(shared->most_flying <= most_bound, "never more than %d in flight", most_bound);
 	for (unsigned int i = 0; i < sizeof(reset) / sizeof(*reset); i++)

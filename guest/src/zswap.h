@@ -228,6 +228,16 @@ static inline int all_gone(void)
 
 /* ---- swap ---- */
 
+/* On the first @kib of @device alone */
+static inline void swap_on_part(const char *device, unsigned long kib)
+{
+	char command[300];
+
+	snprintf(command, sizeof(command), "mkswap %s %lu >/dev/null", device, kib);
+	if (system(command) || swapon(device, 0))
+		ktap_bail("no swap on %lu KiB of %s", kib, device);
+}
+
 static inline void swap_on(const char *device)
 {
 	char command[300];
@@ -235,6 +245,34 @@ static inline void swap_on(const char *device)
 	snprintf(command, sizeof(command), "mkswap %s >/dev/null", device);
 	if (system(command) || swapon(device, 0))
 		ktap_bail("no swap on %s", device);
+}
+
+/* ---- cgroups ---- */
+
+#define CGROUP		"/sys/fs/cgroup/"
+
+/* 0, or an error's number: @text to @file of @group */
+static inline int cg_put(const char *group, const char *file, const char *text)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), CGROUP "%s/%s", group, file);
+	return put(path, text);
+}
+
+static inline void cg_must_put(const char *group, const char *file, const char *text)
+{
+	if (cg_put(group, file, text))
+		ktap_bail("%s of cgroup %s cannot be %s", file, group, text);
+}
+
+/* -1: there is none */
+static inline long long cg_number(const char *group, const char *file)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), CGROUP "%s/%s", group, file);
+	return number(path);
 }
 
 /* ---- sets of pages ---- */
@@ -444,6 +482,15 @@ static inline void dm_failing(const char *disk)
 	char params[80];
 
 	snprintf(params, sizeof(params), "%s 0 0 3600 1 error_writes", disk);
+	dm_table(disk, "flakey", params);
+}
+
+/* Neither reads nor writes succeed */
+static inline void dm_broken(const char *disk)
+{
+	char params[80];
+
+	snprintf(params, sizeof(params), "%s 0 0 3600", disk);
 	dm_table(disk, "flakey", params);
 }
 
