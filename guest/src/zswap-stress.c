@@ -475,7 +475,7 @@ int main(int argc, char **argv)
 		pids[n++] = start(busy, i, 200);
 	/* with a block that goes memory is short when it is gone: it could not go else */
 	for (int i = 0; !hotplug && i < WORKERS; i++)
-		pids[n++] = start(worker, i, room * (need_blocks ? 2 : 5) / 10);
+		pids[n++] = start(worker, i, room * (need_blocks ? 2 : 4) / 10);
 	pids[n++] = start(cpus, 10, hotplug ? 40 : 200);
 	pids[n++] = start(sampler, 11, 0);
 	if (!hotplug) {
