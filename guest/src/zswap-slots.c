@@ -291,9 +291,7 @@ static int run_reused(void)
 	ktap_ok(wrong == 0, "every byte is right: %lu pages wrong", wrong);
 	must_param("shrinker_enabled", "0");
 	set_free(&set);
-	if (swapoff(disk))
-		ktap_bail("swapoff");
-	ktap_ok(all_gone(), "nothing stays when swap is off");
+	ktap_swap_off(disk);
 	return ktap_end();
 }
 
