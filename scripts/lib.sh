@@ -133,6 +133,14 @@ progress() {
 	return "$status"
 }
 
+# use_ccache COMPILER: have make_args of the kernel's make take ccache, if it is there
+use_ccache() {
+	command -v ccache >/dev/null && [ "${ZMEM_CCACHE:-1}" = 1 ] || return 0
+	make_args+=(CC="ccache $1" HOSTCC="ccache gcc")
+	export CCACHE_DIR=${CCACHE_DIR:-$build/ccache} CCACHE_BASEDIR=$build CCACHE_NOHASHDIR=1
+	export CCACHE_SLOPPINESS=time_macros CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-4G}
+}
+
 # kill_tree PID: end a process and everything it started
 kill_tree() {
 	local child
