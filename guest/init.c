@@ -50,6 +50,7 @@
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 
 #define PORT_NAME	"zmem.verdict"
@@ -485,10 +486,33 @@ static void report_taint(void)
 
 /* ---- the shell ----------------------------------------------------------- */
 
+/*
+ * Lines that begin with + are for the series alone: a user of the base, or of
+ * another kernel, does not find what they are about.
+ */
+static void greet(void)
+{
+	int series = !access("/sys/module/zswap/parameters/max_writebacks", F_OK);
+	char greeting[4096];
+	struct utsname name;
+
+	if (slurp("/greeting", greeting, sizeof(greeting)) <= 0 || uname(&name))
+		return;
+	say(1, "\033[2J\033[HLinux %s%s. Ctrl-A x ends QEMU, `exit` powers off.\n",
+	    name.release, series ? " with the series applied" : "");
+	for (char *p = greeting; *p;) {
+		size_t len = strcspn(p, "\n");
+		int ours = *p == '+';
+
+		if (!ours || series)
+			say(1, "%.*s\n", (int)len - ours, p + ours);
+		p += len + (p[len] == '\n');
+	}
+}
+
 static void run_shell(void)
 {
 	char *term = option("zmem.term"), *rows_cols = option("zmem.size");
-	char greeting[4096];
 	struct winsize size = { .ws_row = 24, .ws_col = 80 };
 	int status;
 	pid_t pid;
@@ -518,14 +542,7 @@ static void run_shell(void)
 		dup2(tty, 2);
 		if (tty > 2)
 			close(tty);
-		if (slurp("/greeting", greeting, sizeof(greeting)) > 0)
-			say(1, "%s", "\033[2J\033[H");
-		for (char *p = greeting; *p;) {
-			size_t len = strcspn(p, "\n");
-
-			say(1, "%.*s\n", (int)len, p);
-			p += len + (p[len] == '\n');
-		}
+		greet();
 		if (!chdir("/root"))
 			execl("/bin/sh", "sh", (char *)NULL);
 		say(2, "zmem-init: cannot start a shell: %s\n", strerror(errno));

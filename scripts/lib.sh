@@ -133,6 +133,9 @@ progress() {
 	return "$status"
 }
 
+# package_id PACKAGE VERSION: what build/stamps/base says of a tree made from that
+package_id() { printf 'package %s %s import 2\n' "$1" "$2"; }
+
 # use_ccache COMPILER: have make_args of the kernel's make take ccache, if it is there
 use_ccache() {
 	command -v ccache >/dev/null && [ "${ZMEM_CCACHE:-1}" = 1 ] || return 0
@@ -141,14 +144,17 @@ use_ccache() {
 	export CCACHE_SLOPPINESS=time_macros CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-4G}
 }
 
-# kill_tree PID: end a process and everything it started
+# kill_tree PID: end a process and everything it started. It is stopped first, so
+# that it starts nothing else when what it waits for has ended.
 kill_tree() {
 	local child
 
+	kill -STOP "$1" 2>/dev/null || return 0
 	for child in $(pgrep -P "$1" 2>/dev/null); do
 		kill_tree "$child"
 	done
 	kill "$1" 2>/dev/null || :
+	kill -CONT "$1" 2>/dev/null || :
 }
 
 # The identity that patches and commits carry: the repository's, whatever the

@@ -9,8 +9,8 @@
  * none left to fail. VALUE may be @SIZE: so many bytes of a pattern, at the
  * beginning of FILE. After a write that succeeded UNDO_VALUE is written to
  * UNDO_FILE. Prints "value points N allocations" and "value refused N writes", and
- * fails if no write was refused, unless -r says that the kernel may try again, or
- * if the last one was, in which nothing failed.
+ * fails if no write was refused, unless -r says that the kernel may try again, if
+ * there was no allocation, or if the last write was refused, in which nothing failed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -101,9 +101,10 @@ int main(int argc, char **argv)
 	}
 	printf("value points %u allocations\n", n - 2);
 	printf("value refused %d writes\n", refused);
-	if (injected || !last || (!refused && !retried)) {
+	if (injected || !last || n < 3 || (!refused && !retried)) {
 		printf("%s\n", injected ? "there was always another one to fail" :
-		       last ? "no write was refused" : "the last write was refused");
+		       !last ? "the last write was refused" :
+		       n < 3 ? "there was no allocation" : "no write was refused");
 		return 1;
 	}
 	return 0;

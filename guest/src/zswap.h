@@ -29,6 +29,7 @@
 
 #include "ktap.h"
 
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define PAGE		4096UL
 #define MIB		(1024.0 * 1024.0)
 #define ZSWAP_PARAM	"/sys/module/zswap/parameters/"
@@ -163,18 +164,19 @@ static inline void zswap_set_up(const char *zpool, const char *compressor, int p
 	must_param("enabled", "1");
 }
 
-/* Stores that zswap has refused, for whatever reason */
+static const char * const rejects[] = {
+	"reject_reclaim_fail", "reject_alloc_fail", "reject_kmemcache_fail",
+	"reject_compress_poor", "reject_compress_fail",
+};
+
+/* Stores that the series' zswap has refused, for whatever reason */
 static inline long long refusals(void)
 {
-	static const char * const stats[] = {
-		"reject_reclaim_fail", "reject_alloc_fail", "reject_kmemcache_fail",
-		"reject_compress_poor", "reject_compress_fail",
-	};
 	long long sum = 0;
 
-	for (unsigned int i = 0; i < sizeof(stats) / sizeof(*stats); i++)
-		if (stat_of(stats[i]) > 0)
-			sum += stat_of(stats[i]);
+	for (unsigned int i = 0; i < ARRAY_SIZE(rejects); i++)
+		if (stat_of(rejects[i]) > 0)
+			sum += stat_of(rejects[i]);
 	return sum;
 }
 
