@@ -5,12 +5,15 @@
  *	zswap-errors disk DISK		each write to the disk fails for a while
  *	zswap-errors reads DISK		each read does: what is in zswap needs no disk
  *	zswap-errors memory DISK	allocations fail at random (fault injection)
+ *	zswap-errors compressor DISK	the compressor fails, and then it is slow: what
+ *					else happens to a page meanwhile
  *
  * Nothing may be lost: what could not be written or stored stays where it is. What
  * could not be read is SIGBUS to who wanted it, and to nobody else.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 
@@ -353,12 +356,266 @@ static int run_memory(void)
 	return ktap_end();
 }
 
+/* ---- compressor ---- */
+
+#define COMPRESSOR	"/sys/module/test_acomp/parameters/"
+
+static void comp_put(const char *name, long long value)
+{
+	char file[96], text[32];
+
+	snprintf(file, sizeof(file), COMPRESSOR "%s", name);
+	snprintf(text, sizeof(text), "%lld", value);
+	must_put(file, text);
+}
+
+/* Wait until somebody is in the compressor, or has had the time to. Returns whether. */
+static int somebody_is(const char *doing)
+{
+	char file[96];
+
+	snprintf(file, sizeof(file), COMPRESSOR "%s", doing);
+	for (int i = 0; i < 500 * factor(); i++) {
+		if (number(file) > 0)
+			return 1;
+		nap_ms(2);
+	}
+	return 0;
+}
+
+static unsigned long can_access_all(struct set *set, unsigned long first, unsigned long count)
+{
+	unsigned long can = 0;
+
+	for (unsigned long i = first; i < first + count; i++)
+		can += can_access(set, i);
+	return can;
+}
+
+/* Has what could not be read leave the swap cache, where it would stay unreadable */
+static int all_can_be_had(struct set *set)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%lu", 4 * set->pages * PAGE);
+	for (int i = 0; i < 20; i++) {
+		if (can_access_all(set, 0, set->pages) == set->pages)
+			return set_right(set);
+		put(CGROUP "memory.reclaim", text);
+		nap_ms(20);
+	}
+	return 0;
+}
+
+static void meet_failure(struct set *set, struct set *more)
+{
+	long long failed, stored, back, refused;
+	unsigned long half = set->pages / 2;
+
+	set_write(set, 0, set->pages);
+	page_out(set, 0, set->pages);
+	stored = stat_of("stored_pages");
+	ktap_ok(stored >= (long long)set->pages, "%lld pages are in zswap", stored);
+	failed = stat_of("decompress_fail");
+	comp_put("decompress_fail", 1);
+	ktap_ok(can_access_all(set, 0, half) == 0, "what cannot be decompressed is SIGBUS");
+	failed = stat_of("decompress_fail") - failed;
+	ktap_ok(failed == (long long)half, "each is counted: %lld of %lu", failed, half);
+	ktap_ok(said("cannot decompress page") > 0, "and reported");
+	ktap_ok(stat_of("stored_pages") == stored, "nothing is taken from zswap for that");
+
+	/* more than there is room for: what cannot be written back stays, too */
+	failed = stat_of("decompress_fail");
+	back = stat_of("written_back_pages");
+	refused = refusals();
+	set_write(more, 0, more->pages);
+	page_out(more, 0, more->pages);
+	failed = stat_of("decompress_fail") - failed;
+	ktap_ok(failed > 0 && stat_of("written_back_pages") == back && refusals() > refused,
+		"no writeback comes of it: %lld tries, %lld pages past zswap", failed,
+		refusals() - refused);
+	comp_put("decompress_fail", 0);
+	ktap_ok(all_can_be_had(set), "every page is right when it can be decompressed again");
+	ktap_ok(all_can_be_had(more), "and what went past zswap");
+
+	comp_put("compress_fail", 1);
+	set_write(set, 0, set->pages);
+	page_out(set, 0, set->pages);
+	comp_put("compress_fail", 0);
+	ktap_ok(set_right(set), "what cannot be compressed is right");
+}
+
+static struct set *moving;
+
+static void *read_thread(void *wrong)
+{
+	*(unsigned long *)wrong = set_wrong(moving, 0, 1);
+	return NULL;
+}
+
+static void *out_thread(void *unused)
+{
+	(void)unused;
+	page_out(moving, 0, moving->pages);
+	return NULL;
+}
+
+static void begin(pthread_t *thread, void *(*work)(void *), struct set *set, void *arg)
+{
+	moving = set;
+	if (pthread_create(thread, NULL, work, arg))
+		ktap_bail("no thread");
+}
+
+/* A load is decompressing the oldest page, which writeback wants first */
+static void meet_writeback(struct set *old, struct set *more)
+{
+	const unsigned long few = 16;
+	unsigned long wrong = 1;
+	long long first, back = 0;
+	pthread_t reader;
+	int met;
+
+	set_write(old, 0, old->pages);
+	set_write(more, 0, more->pages);
+	page_out(old, 0, old->pages);
+	comp_put("decompress_delay_ms", 5000 * factor());
+	begin(&reader, read_thread, old, &wrong);
+	met = somebody_is("decompressing");
+	comp_put("decompress_delay_ms", 0);
+	first = stat_of("written_back_pages");
+	for (unsigned long i = 0; i + few <= more->pages && back <= first; i += few) {
+		page_out(more, i, few);
+		back = stat_of("written_back_pages");
+	}
+	met = met && number(COMPRESSOR "decompressing") > 0;
+	ktap_ok(met && back > first, "pages are written back while the oldest one is loaded");
+	pthread_join(reader, NULL);
+	ktap_ok(!wrong && set_right(old) && set_right(more), "and every page is right");
+}
+
+/* Writeback is decompressing: begun by another thread, which has to make room */
+static int writeback_is_slow(pthread_t *writer, struct set *old, struct set *more)
+{
+	int met;
+
+	set_write(old, 0, old->pages);
+	set_write(more, 0, more->pages);
+	page_out(old, 0, old->pages);
+	comp_put("decompress_delay_ms", 1000 * factor());
+	begin(writer, out_thread, more, NULL);
+	met = somebody_is("decompressing");
+	comp_put("decompress_delay_ms", 0);
+	return met;
+}
+
+static void meet_new_contents(struct set *old, struct set *more)
+{
+	pthread_t writer;
+	int met;
+
+	met = writeback_is_slow(&writer, old, more);
+	/* the slots go, as far as writeback lets them, and come back with other pages */
+	set_drop(old, 0, old->pages);
+	set_write(old, 0, old->pages);
+	page_out(old, 0, old->pages);
+	pthread_join(writer, NULL);
+	ktap_ok(met, "slots are freed and used again while one is decompressed for writeback");
+	ktap_ok(set_right(old) && set_right(more), "and every page is right");
+}
+
+static void meet_readers(struct set *old, struct set *more)
+{
+	pthread_t writer;
+	int met;
+
+	met = writeback_is_slow(&writer, old, more);
+	ktap_ok(met && set_right(old), "pages are read while one is decompressed for writeback");
+	pthread_join(writer, NULL);
+	ktap_ok(set_right(more), "and every page is right");
+}
+
+static void meet_off(struct set *old, struct set *more)
+{
+	pthread_t writer;
+	int met, off;
+
+	met = writeback_is_slow(&writer, old, more);
+	off = !swapoff(SWAP);
+	pthread_join(writer, NULL);
+	ktap_ok(met && off, "swap off while a page is decompressed for writeback");
+	ktap_ok(set_right(old) && set_right(more), "and every page is right");
+	ktap_ok(all_gone(), "and nothing stays");
+	swap_on(SWAP);
+}
+
+/* A store is compressing with a pool that is no longer the current one then */
+static void meet_other_pool(struct set *old)
+{
+	pthread_t writer;
+	int met;
+
+	set_write(old, 0, old->pages);
+	comp_put("compress_delay_ms", 50);
+	begin(&writer, out_thread, old, NULL);
+	met = somebody_is("compressing");
+	for (int i = 0; i < 4; i++) {
+		must_param("compressor", i % 2 ? "test-acomp" : "lzo");
+		must_param("zpool", i % 2 ? "zsmalloc" : "zbud");
+	}
+	comp_put("compress_delay_ms", 0);
+	pthread_join(writer, NULL);
+	ktap_ok(met, "compressor and zpool change while a page is compressed");
+	ktap_ok(set_right(old), "and every page is right");
+	/* pools go when nothing is in them */
+	ktap_ok(zsmalloc_pools() <= 1, "%d pools in zsmalloc", zsmalloc_pools());
+}
+
+static int run_compressor(void)
+{
+	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
+	struct set set, old, more;
+
+	ktap_plan(9 + 2 + 2 + 2 + 3 + 3 + 3);
+	dm_new();
+	dm_good(disk);
+	zswap_set_up("zsmalloc", "test-acomp", 3);
+	swap_on(SWAP);
+	set = set_new(64, 1, HARD);
+	old = set_new(pool_pages() * 3 / 4, 2, HARD);
+	more = set_new(pool_pages(), 3, HARD);
+	if (sigaction(SIGBUS, &action, NULL))
+		ktap_bail("sigaction");
+
+	meet_failure(&set, &more);
+	meet_writeback(&old, &more);
+	meet_readers(&old, &more);
+	meet_new_contents(&old, &more);
+	meet_off(&old, &more);
+	meet_other_pool(&old);
+
+	/* what is not in memory, and cannot be decompressed, is lost with its device */
+	set_write(&set, 0, set.pages);
+	page_out(&set, 0, set.pages);
+	comp_put("decompress_fail", 1);
+	ktap_ok(!swapoff(SWAP), "swap off while nothing can be decompressed");
+	comp_put("decompress_fail", 0);
+	ktap_ok(can_access_all(&set, 0, set.pages) == 0, "what was in zswap is SIGBUS");
+	set_free(&set);
+	set_free(&old);
+	set_free(&more);
+	ktap_ok(all_gone(), "nothing stays when swap is off");
+	dm_remove();
+	return ktap_end();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct job jobs[] = {
 		{ "disk", run_disk },
 		{ "reads", run_reads },
 		{ "memory", run_memory },
+		{ "compressor", run_compressor },
 		{ NULL, NULL },
 	};
 
