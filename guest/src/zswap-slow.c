@@ -4,6 +4,7 @@
  *
  *	zswap-slow bound DISK	never more writebacks in flight than may be
  *	zswap-slow races DISK	what happens to pages that are in flight
+ *	zswap-slow congested DISK	stores do not wait for a disk that hangs
  *
  * Device mapper holds each write back, so that writebacks stay in flight and what
  * is to meet them does. A thread reads outstanding_writebacks all the time.
@@ -11,6 +12,7 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "zswap.h"
@@ -347,11 +349,126 @@ static int run_races(void)
 	return ktap_end();
 }
 
+/* ---- a disk that hangs ---- */
+
+#define PLACES	4
+#define HUNG	200	/* pages that are swapped out while it does */
+#define AFTER	60	/* and after that */
+
+/* How often this thread has gone to sleep of its own accord */
+static long sleeps(void)
+{
+	struct rusage usage;
+
+	if (getrusage(RUSAGE_THREAD, &usage))
+		ktap_bail("getrusage");
+	return usage.ru_nvcsw;
+}
+
+/* What goes to the disk past zswap is refused there, and older pages stay */
+struct passed {
+	long long refused, inverted, by;
+};
+
+static struct passed passed_since(struct passed then)
+{
+	struct passed is = {
+		.refused = refusals() - then.refused,
+		.inverted = stat_of("age_inversions") - then.inverted,
+		.by = event("pswpout") - stat_of("written_back_pages") - then.by,
+	};
+
+	return is;
+}
+
+static struct passed passed_now(void)
+{
+	struct passed none = {};
+
+	return passed_since(none);
+}
+
+/*
+ * Page out @count pages from @at on while each write takes a while, more of them than
+ * there are places. Returns how many were refused.
+ */
+static long long refused_of(struct set *set, unsigned long at, unsigned long count)
+{
+	long long before = refusals();
+
+	page_out(set, at, count);
+	wait_until_quiet();
+	return refusals() - before;
+}
+
+static int run_congested(void)
+{
+	unsigned long full, hung;
+	long long flying, refused;
+	struct passed passed;
+	struct set set;
+	long slept;
+
+	ktap_plan(8);
+	dm_new();
+	dm_good(disk);
+	zswap_set_up("zsmalloc", "lzo", 2);
+	/* at its limit the pool is left there */
+	must_param("accept_threshold_percent", "100");
+	swap_on(SWAP);
+	full = pool_pages(1.5);
+	set = set_new(full + HUNG + AFTER, 1, HARD);
+	set_write(&set, 0, set.pages);
+	page_out(&set, 0, full);
+	wait_until_quiet();
+	ktap_ok(stat_of("written_back_pages") > 0, "what is full writes back");
+
+	set_bound(PLACES);
+	dm_hold();
+	passed = passed_now();
+	slept = sleeps();
+	/* the few that take all places, one that waits in vain, and those that do not */
+	page_out(&set, full, HUNG);
+	slept = sleeps() - slept;
+	flying = stat_of("outstanding_writebacks");
+	hung = passed_since(passed).refused;
+	ktap_note("%lu of %d pages refused, %ld sleeps", hung, HUNG, slept);
+	ktap_ok(hung > HUNG / 2, "a store is refused while no write ends");
+	ktap_ok(flying == PLACES, "as all places are taken: %lld", flying);
+	ktap_ok(slept < (long)hung / 4, "and does not wait for what others have waited for");
+
+	/* the new table lets all of it go on; the places were taken by what now ends */
+	dm_slow(disk, 8);
+	wait_until_quiet();
+	passed = passed_since(passed);
+	ktap_note("%lld refused, %lld inversions, %lld past zswap", passed.refused, passed.inverted,
+		  passed.by);
+	ktap_ok(passed.refused == passed.by && passed.inverted == passed.by,
+		"each of them went to the disk past older ones, and was counted");
+
+	/* again if the machine stood still for as long as means that the disk hangs */
+	for (int tries = 0; tries < 6; tries++) {
+		refused = refused_of(&set, full + HUNG, AFTER);
+		if (!refused)
+			break;
+		ktap_note("%lld of %d pages refused", refused, AFTER);
+		set_write(&set, full + HUNG, AFTER);
+	}
+	ktap_ok(refused == 0, "none is refused any more when writes end again");
+	dm_good(disk);
+	ktap_ok(set_right(&set), "every byte is right");
+	set_free(&set);
+	ktap_swap_off(SWAP);
+	dm_remove();
+	return ktap_end();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct job jobs[] = {
 		{ "bound", run_bound },
 		{ "races", run_races },
+		{ "congested", run_congested },
 		{ NULL, NULL },
 	};
 

@@ -31,14 +31,14 @@
 
 enum done {
 	CHECKED, FORKS, CGROUPS, DEAD_CGROUPS, PARAMETERS, SWAPOFFS, CPUS, BLOCKS,
-	BLOCKS_BACK, BLOCKS_KEPT, SAMPLES,
+	BLOCKS_BACK, BLOCKS_KEPT, SAMPLES, SHORT, DIED,
 	N_DONE,
 };
 
 static const char * const done_names[N_DONE] = {
 	"pages_checked", "forks", "cgroups", "cgroups_removed_with_pages", "parameters",
 	"swapoffs", "cpus_offline", "blocks_offline", "blocks_online_again", "blocks_kept",
-	"samples",
+	"samples", "killed_for_memory", "died",
 };
 
 /* What all processes see; locked in memory */
@@ -70,6 +70,34 @@ static void check(const struct set *set, unsigned long first, unsigned long coun
 {
 	atomic_fetch_add(&shared->wrong, set_wrong(set, first, count));
 	atomic_fetch_add(&shared->done[CHECKED], count);
+}
+
+/*
+ * What has become of a child. It may have been killed, by us if @sent, or to have its
+ * memory, which the kernel counts. Of anything else it must not die: a page that is lost
+ * is SIGBUS or SIGSEGV.
+ */
+static void ended(int status, int sent)
+{
+	if (WIFEXITED(status) && !WEXITSTATUS(status))
+		return;
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+		if (!sent)
+			did(SHORT);
+		return;
+	}
+	ktap_note("the status of a child is %x", status);
+	did(DIED);
+}
+
+static void wait_for(pid_t pid, int sent)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) == pid)
+		ended(status, sent);
+	else
+		did(DIED);
 }
 
 /* ---- pages ---- */
@@ -112,6 +140,7 @@ static int worker(int n, unsigned long pages)
 		if (random() % 4 == 0) {
 			/* a child has the same pages, changes its own, and goes */
 			pid_t pid = fork();
+			int sent = 0;
 
 			if (!pid) {
 				srandom(getpid());
@@ -122,10 +151,10 @@ static int worker(int n, unsigned long pages)
 			/* it dies before it is done, now and then */
 			if (pid > 0 && random() % 4 == 0) {
 				nap_ms(random() % 20);
-				kill(pid, SIGKILL);
+				sent = !kill(pid, SIGKILL);
 			}
 			if (pid > 0) {
-				waitpid(pid, NULL, 0);
+				wait_for(pid, sent);
 				did(FORKS);
 			}
 		}
@@ -168,8 +197,9 @@ static int forker(int n, unsigned long pages)
 			}
 		}
 		for (int i = 0; i < 8; i++) {
-			if (pids[i] > 0)
-				waitpid(pids[i], NULL, 0);
+			if (pids[i] < 0)
+				continue;
+			wait_for(pids[i], 0);
 			did(FORKS);
 		}
 		nap_ms(50);
@@ -191,18 +221,26 @@ static void leave_pages(struct set *set, const char *group)
 	atomic_store(&shared->left, 1);
 }
 
-/* Removes a group that its task has left, and tells whether pages were in zswap */
-static void remove_left(const char *group, pid_t pid)
+/*
+ * Removes a group that its task has left, and counts it if pages were in zswap. Returns
+ * whether the task is still there.
+ */
+static int remove_left(const char *group, pid_t pid)
 {
+	int pages, status, there = 1;
 	char path[64];
-	int pages;
 
-	while (!atomic_load(&shared->left) && !waitpid(pid, NULL, WNOHANG))
+	while (!atomic_load(&shared->left) && there) {
+		there = waitpid(pid, &status, WNOHANG) != pid;
+		if (!there)
+			ended(status, 0);
 		nap_ms(2);
+	}
 	pages = cg_number(group, "memory.zswap.current") > 0;
 	snprintf(path, sizeof(path), CGROUP "%s", group);
 	if (!rmdir(path) && pages)
 		did(DEAD_CGROUPS);
+	return there;
 }
 
 static int cgroups(int n, unsigned long pages)
@@ -213,8 +251,8 @@ static int cgroups(int n, unsigned long pages)
 		/* every other one is certain to be removed with pages in zswap */
 		int leaves = i % 2 == 0;
 		char group[32], path[64];
+		int wait_ms, there = 1;
 		pid_t pid;
-		int wait_ms;
 
 		snprintf(group, sizeof(group), "s%d", i);
 		snprintf(path, sizeof(path), CGROUP "%s", group);
@@ -229,6 +267,7 @@ static int cgroups(int n, unsigned long pages)
 			struct set set = set_new(pages, n + 1, 1000);
 
 			srandom(getpid());
+			put("/proc/self/oom_score_adj", "100");
 			cg_put(group, "cgroup.procs", "0");
 			if (leaves)
 				leave_pages(&set, group);
@@ -245,15 +284,15 @@ static int cgroups(int n, unsigned long pages)
 		wait_ms = random() % 200;
 		nap_ms(wait_ms);
 		if (leaves && pid > 0) {
-			remove_left(group, pid);
+			there = remove_left(group, pid);
 		} else {
 			cg_put(group, "memory.zswap.max", limits[random() % 4]);
 			cg_put(group, "memory.zswap.writeback", random() % 2 ? "1" : "0");
 			rmdir(path);
 		}
 		/* the limit and no way out: it may be killed for memory */
-		if (pid > 0)
-			waitpid(pid, NULL, 0);
+		if (pid > 0 && there)
+			wait_for(pid, 0);
 		rmdir(path);
 		did(CGROUPS);
 	}
@@ -270,6 +309,7 @@ static int parameters(int n, unsigned long pages)
 		{ "zpool", { "zsmalloc", "zbud", "z3fold", "zsmalloc" } },
 		{ "compressor", { "lzo", "lz4", "zstd", "lzo" } },
 		{ "max_pool_percent", { "1", "3", "8", "15" } },
+		{ "accept_threshold_percent", { "20", "60", "90", "100" } },
 		{ "enabled", { "1", "1", "1", "0" } },
 		{ "max_writebacks", { "1", "4", "16", "32" } },
 		{ "shrinker_enabled", { "0", "1", "1", "0" } },
@@ -418,15 +458,39 @@ static pid_t start(int (*fn)(int, unsigned long), int n, unsigned long pages)
 	return pid;
 }
 
-/* Has everything that the test wants been done at least once? */
+/* Nothing here lets a device, or a compressor, fail */
+static int none_failed(void)
+{
+	static const char * const stats[] = {
+		"duplicate_entry", "decompress_fail", "writeback_errors",
+	};
+	int none = 1;
+
+	for (unsigned int i = 0; i < sizeof(stats) / sizeof(*stats); i++) {
+		if (stat_of(stats[i]) <= 0)
+			continue;
+		ktap_note("%s is %lld", stats[i], stat_of(stats[i]));
+		none = 0;
+	}
+	return none;
+}
+
+/* Has everything that the test wants been done as often as it wants it? */
 static int all_done(int hotplug)
 {
-	static const enum done wanted[] = { FORKS, CGROUPS, DEAD_CGROUPS, PARAMETERS, SWAPOFFS };
+	/* what the small kernel comes to in some 40 seconds where QEMU emulates the CPUs */
+	static const struct {
+		enum done what;
+		long long times;
+	} wanted[] = {
+		{ FORKS, 40 }, { CGROUPS, 3 }, { DEAD_CGROUPS, 2 }, { PARAMETERS, 100 },
+		{ SWAPOFFS, 6 },
+	};
 
 	if (atomic_load(&shared->done[CHECKED]) <= 1000 || !atomic_load(&shared->done[CPUS]))
 		return 0;
 	for (unsigned int i = 0; !hotplug && i < sizeof(wanted) / sizeof(*wanted); i++)
-		if (!atomic_load(&shared->done[wanted[i]]))
+		if (atomic_load(&shared->done[wanted[i].what]) < wanted[i].times)
 			return 0;
 	return hotplug || !n_movable || atomic_load(&shared->done[BLOCKS]);
 }
@@ -435,11 +499,14 @@ int main(int argc, char **argv)
 {
 	pid_t pids[BUSY + 8];
 	unsigned long room;
+	double began;
 	int n = 0, hotplug = argc == 5 && !strcmp(argv[4], "hotplug");
 	int need_blocks = argc == 5 && !strcmp(argv[4], "blocks");
 	int status, killed = 0, failed = 0;
+	long long short_of;
 	static const char * const reset[][2] = {
 		{ "zpool", "zsmalloc" }, { "compressor", "lzo" }, { "max_pool_percent", "20" },
+		{ "accept_threshold_percent", "90" },
 		{ "same_filled_pages_enabled", "1" }, { "non_same_filled_pages_enabled", "1" },
 	};
 
@@ -451,7 +518,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: zswap-stress SECONDS DISK DISK [hotplug|blocks]\n");
 		return 2;
 	}
-	ktap_plan(hotplug ? 7 : 9);
+	ktap_plan(hotplug ? 9 : 11);
 	disks[0] = argv[2];
 	disks[1] = argv[3];
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
@@ -470,6 +537,7 @@ int main(int argc, char **argv)
 	if (!hotplug)
 		find_blocks();
 	room = free_pages();
+	short_of = event("oom_kill");
 	ktap_note("%lu pages are free; %d blocks may go offline", room, n_movable);
 	for (int i = 0; hotplug && i < BUSY; i++)
 		pids[n++] = start(busy, i, 200);
@@ -485,10 +553,13 @@ int main(int argc, char **argv)
 		pids[n++] = start(swaps, 15, 0);
 		pids[n++] = start(blocks, 16, 0);
 	}
+	began = now();
 	nap_ms(1000L * atoi(argv[1]));
 	/* what a slow machine has not come to gets as much time again, twice */
 	for (int i = 0; i < 20 * atoi(argv[1]) && !all_done(hotplug); i++)
 		nap_ms(100);
+	ktap_note("%s after %.1f s", all_done(hotplug) ? "enough of all" : "not enough",
+		  now() - began);
 	atomic_store(&shared->stop, 1);
 	for (int i = 0; i < n; i++) {
 		if (waitpid(pids[i], &status, 0) != pids[i] || WIFSIGNALED(status))
@@ -503,6 +574,10 @@ int main(int argc, char **argv)
 		  (long long)shared->most_flying, stat_of("pool_limit_hit"));
 	ktap_ok(shared->wrong == 0, "every byte is right: %lld wrong", (long long)shared->wrong);
 	ktap_ok(!killed && !failed, "nobody was killed, nobody gave up");
+	short_of = event("oom_kill") - short_of;
+	ktap_ok(!shared->done[DIED] && shared->done[SHORT] <= short_of,
+		"no child has died but who was killed, %lld for memory of %lld",
+		(long long)shared->done[SHORT], short_of);
 	ktap_ok(shared->done[CHECKED] > 1000 && (hotplug || shared->done[FORKS] > 0) &&
 		shared->done[CPUS] > 0, "it was done");
 	ktap_ok(hotplug || (shared->done[CGROUPS] > 0 && shared->done[PARAMETERS] > 0 &&
@@ -517,6 +592,7 @@ int main(int argc, char **argv)
 	}
 	ktap_ok(hotplug || stat_of("written_back_pages") > 0, "pages were written back");
 	ktap_ok(shared->most_flying <= most_bound, "never more than %d in flight", most_bound);
+	ktap_ok(none_failed(), "no page was there twice, or could not be decompressed or written");
 	for (unsigned int i = 0; i < sizeof(reset) / sizeof(*reset); i++)
 		must_param(reset[i][0], reset[i][1]);
 	if (swapoff(disks[0]) || swapoff(disks[1]))

@@ -461,6 +461,16 @@ static inline void dm_remove(void)
 		ktap_bail("device mapper cannot remove its disk");
 }
 
+/*
+ * Hold back what comes from now on, reads and writes, until there is a new table. Who
+ * submits it does not wait.
+ */
+static inline void dm_hold(void)
+{
+	if (dm_call(DM_DEV_SUSPEND, "disk", DM_SUSPEND_FLAG | DM_SKIP_LOCKFS_FLAG, NULL, NULL, 0))
+		ktap_bail("device mapper cannot suspend its disk");
+}
+
 static inline void dm_good(const char *disk)
 {
 	char params[80];
