@@ -42,9 +42,9 @@ static inline unsigned long drivers_frames(unsigned char *marks, unsigned long f
 }
 
 /*
- * Swaps all pages of @set out to zram, with other pages between zram's, and lets
- * memory be compacted when those have gone. Nobody else may use zram meanwhile.
- * Returns how many of zram's pages have moved.
+ * Writes all pages of @set and swaps them out to zram, with other pages between
+ * zram's, and lets memory be compacted when those have gone. Nobody else may use
+ * zram meanwhile. Returns how many of zram's pages have moved.
  */
 static inline unsigned long move_zrams_pages(struct set *set)
 {
@@ -56,6 +56,7 @@ static inline unsigned long move_zrams_pages(struct set *set)
 		ktap_bail("memory");
 	for (unsigned long i = 0; i < set->pages; i += 32) {
 		set_write(&holes, i, 32);
+		set_write(set, i, 32);
 		page_out(set, i, 32);
 	}
 	set_free(&holes);
