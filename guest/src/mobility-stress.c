@@ -7,8 +7,9 @@
  * Small pages that are swapped to zram, huge pages, hugetlb's, pages that KSM
  * merges, locked ones, shared ones, and those of a cgroup at its limit: each kind
  * has a thread that writes and verifies them. Others compact all of memory and
- * zram, ask for huge pages, and offline single pages softly. A balloon is inflated
- * and deflated from outside (the test's header). Prints KTAP.
+ * zram, ask for huge pages, take CMA's area, which moves huge pages as well, and
+ * offline single pages softly, and hugetlb's. A balloon is inflated and deflated from
+ * outside (the test's header). Of each kind pages must have moved. Prints KTAP.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -17,12 +18,14 @@
 #include <stdbool.h>
 #include <sys/wait.h>
 
+#include "pages.h"
 #include "zram.h"
-#include "zswap.h"
 
 #define HUGE		(2UL << 20)
-#define CGROUP		"/sys/fs/cgroup/"
+#define CMA		"/sys/kernel/debug/cma/"
 #define SOFT_OFFLINES	8
+#define HUGETLB_OFFLINES	2
+#define COLD		4096	/* pages that stay in zram */
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT	21
@@ -32,6 +35,7 @@
 #endif
 
 static atomic_bool stop;
+static unsigned int parts_taken;
 
 struct kind {
 	const char *name;
@@ -41,6 +45,12 @@ struct kind {
 	struct set set;
 	pthread_t thread;
 	unsigned long checks, wrong;
+	/*
+	 * The first pages have another frame only if they were migrated: they are
+	 * not swapped out, and those of KSM not written.
+	 */
+	unsigned long watched;
+	unsigned long *frames, moved;
 };
 
 /* ---- the kinds ---- */
@@ -140,9 +150,9 @@ static struct kind kinds[] = {
 	{ .name = "huge pages", .set_up = set_up_huge, .pages = 4 * HUGE / PAGE,
 	  .now_and_then = give_huge_back },
 	{ .name = "hugetlb pages", .set_up = set_up_hugetlb, .pages = 3 * HUGE / PAGE,
-	  .now_and_then = another_hugetlb },
-	{ .name = "merged pages", .set_up = set_up_ksm, .pages = 2048 },
-	{ .name = "locked pages", .set_up = set_up_locked, .pages = 1024 },
+	  .now_and_then = another_hugetlb, .watched = 3 * HUGE / PAGE },
+	{ .name = "merged pages", .set_up = set_up_ksm, .pages = 2048, .watched = 512 },
+	{ .name = "locked pages", .set_up = set_up_locked, .pages = 1024, .watched = 1024 },
 	{ .name = "shared pages", .set_up = set_up_shared, .pages = 2048,
 	  .now_and_then = swap_out_some },
 };
@@ -183,7 +193,7 @@ static void *use(void *arg)
 
 		kind->wrong += wrong_page(kind, page);
 		kind->checks++;
-		if (n % 4 == 0)
+		if (n % 4 == 0 && (kind->set_up != set_up_ksm || page >= kind->watched))
 			write_page(kind, page);
 		if (n % 1024 == 0 && kind->now_and_then)
 			kind->now_and_then(kind, &random);
@@ -219,13 +229,91 @@ static pid_t start_cgroup(void)
 	}
 }
 
+/* ---- who has moved ---- */
+
+/* A frame that is not KSM's is none: it may become another when it is merged */
+static void forget_unmerged(unsigned long *frames, unsigned long pages)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+
+	for (unsigned long i = 0; i < pages; i++) {
+		unsigned long flags = 0;
+
+		if (frames[i] && pread(fd, &flags, 8, frames[i] * 8) != 8)
+			ktap_bail("kpageflags");
+		if (!(flags & KPF_KSM))
+			frames[i] = 0;
+	}
+	close(fd);
+}
+
+static void watch(struct kind *kind)
+{
+	unsigned long frames[2048];
+
+	if (!kind->frames)
+		kind->frames = calloc(kind->watched, sizeof(*kind->frames));
+	read_frames(kind->set.at, kind->watched, frames);
+	if (kind->set_up == set_up_ksm)
+		forget_unmerged(frames, kind->watched);
+	for (unsigned long i = 0; i < kind->watched; i++) {
+		kind->moved += frames[i] && kind->frames[i] && frames[i] != kind->frames[i];
+		/* locked ones that are nowhere are on their way */
+		if (frames[i] || kind->set_up == set_up_ksm)
+			kind->frames[i] = frames[i];
+	}
+}
+
 /* ---- who moves them ---- */
+
+/* A file of the area that DMA uses: its name has changed */
+static const char *cma_file(const char *name)
+{
+	static char path[80];
+
+	snprintf(path, sizeof(path), CMA "cma-reserved/%s", name);
+	if (access(path, F_OK))
+		snprintf(path, sizeof(path), CMA "reserved/%s", name);
+	return path;
+}
+
+/*
+ * What is in the area has to leave, and may come back. In parts, as one page that was
+ * offlined softly hinders one. Returns how many parts could be had.
+ */
+static int take_area(void)
+{
+	int parts = 0;
+
+	while (parts < 4 && !put(cma_file("alloc"), "1024"))
+		parts++;
+	put(cma_file("free"), "4096");
+	return parts;
+}
+
+/*
+ * Huge pages that compaction leaves where they are. They are allocated when the area
+ * is free, and leave it when it is taken.
+ */
+static struct kind in_area = {
+	.name = "huge pages in the area", .set_up = set_up_huge, .pages = 2 * HUGE / PAGE
+};
+
+static void move_area(void)
+{
+	struct set *set = &in_area.set;
+
+	parts_taken += take_area();
+	in_area.wrong += set_wrong(set, 0, set->pages);
+	set_drop(set, 0, set->pages);
+	set_write(set, 0, set->pages);
+}
 
 static void *compact(void *arg)
 {
 	unsigned int *random = arg;
-	struct set *set = &kinds[0].set;
-	int offlined = 0;
+	struct set *set = &kinds[0].set, *hugetlb = &kinds[2].set;
+	int offlined = 0, huge_offlined = 0;
 
 	while (!stop) {
 		must_put("/proc/sys/vm/compact_memory", "1");
@@ -234,6 +322,11 @@ static void *compact(void *arg)
 		if (offlined < SOFT_OFFLINES &&
 		    !madvise(set->at + rand_r(random) % set->pages * PAGE, PAGE, MADV_SOFT_OFFLINE))
 			offlined++;
+		if (huge_offlined < HUGETLB_OFFLINES &&
+		    !madvise(hugetlb->at + rand_r(random) % hugetlb->pages * PAGE, PAGE,
+			     MADV_SOFT_OFFLINE))
+			huge_offlined++;
+		move_area();
 		nap_ms(50);
 	}
 	return (void *)(long)offlined;
@@ -246,7 +339,9 @@ static long long moved(void)
 
 int main(int argc, char **argv)
 {
-	long long began_moved, huge, inflated, merged = 0;
+	long long began_moved, huge, moved_huge, inflated, merged = 0;
+	struct set cold = set_new(COLD, 7, 1200);
+	unsigned long moved_zram;
 	unsigned int random = 1;
 	pthread_t compactor;
 	void *offlined;
@@ -262,16 +357,21 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: mobility-stress SECONDS\n");
 		return 2;
 	}
-	ktap_plan(KINDS + 3);
+	ktap_plan(KINDS + 9);
 	must_put(ZRAM "disksize", "256M");
 	swap_on("/dev/zram0");
+	moved_zram = move_zrams_pages(&cold);
+	ktap_note("zram has %lld pages, %lu of its own have moved",
+		  zram_stat("mm_stat", MM_STORED) / (long long)PAGE, moved_zram);
 	began_moved = moved();
 	huge = event("thp_fault_alloc");
+	moved_huge = event("thp_migration_success");
 	for (unsigned int i = 0; i < KINDS; i++) {
 		kinds[i].set_up(&kinds[i]);
 		for (unsigned long page = 0; page < kinds[i].pages; page++)
 			write_page(&kinds[i], page);
 	}
+	in_area.set_up(&in_area);
 	cgroup = start_cgroup();
 	for (unsigned int i = 0; i < KINDS; i++)
 		if (pthread_create(&kinds[i].thread, NULL, use, &kinds[i]))
@@ -284,6 +384,9 @@ int main(int argc, char **argv)
 
 		if (sharing > merged)
 			merged = sharing;
+		for (unsigned int k = 0; k < KINDS; k++)
+			if (kinds[k].watched)
+				watch(&kinds[k]);
 		nap_ms(100);
 	}
 	stop = true;
@@ -304,8 +407,17 @@ int main(int argc, char **argv)
 		ktap_note("%s: %lu checks, %lu wrong", kind->name, kind->checks, kind->wrong);
 		ktap_ok(kind->checks > 0 && !kind->wrong, "%s are what was written", kind->name);
 	}
+	ktap_ok(set_right(&cold), "pages that were in zram all the time are what was written");
 	ktap_ok(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
 		"a cgroup's pages are what was written");
+	for (unsigned int i = 0; i < KINDS; i++)
+		if (kinds[i].watched)
+			ktap_ok(kinds[i].moved > 0, "%s were moved (%lu)", kinds[i].name,
+				kinds[i].moved);
+	moved_huge = event("thp_migration_success") - moved_huge;
+	ktap_note("%u parts of CMA's area were taken", parts_taken);
+	ktap_ok(moved_huge > 0 && !in_area.wrong, "huge pages were moved (%lld)", moved_huge);
+	ktap_ok(moved_zram > 0, "zram's pages were moved (%lu)", moved_zram);
 	huge = event("thp_fault_alloc") - huge;
 	ktap_note("migrated: %lld; huge pages: %lld; merged: %lld; softly offlined: %ld",
 		  moved() - began_moved, huge, merged, (long)offlined);
