@@ -2,7 +2,8 @@
 /*
  * zsbench: one measurement of one kernel's zsmalloc, see README.md
  *
- * usage: zsbench [-s SEED] [-t MILLISECONDS] [-n OBJECTS] SIZES MODE [ARGUMENT...]
+ * usage: zsbench [-s SEED] [-t MILLISECONDS] [-n OBJECTS] [-c CYCLES] SIZES MODE
+ *		[ARGUMENT...]
  *
  *   single                        one thread: ns an object for a cycle of
  *                                 free, malloc, write and read in a full pool,
@@ -48,7 +49,7 @@ struct obj {
 
 static struct zs_pool *pool;
 static uint64_t seed = 1;
-static long millis = 1000;
+static long millis = 1000, fixed_cycles;
 static long nr_objs;
 
 /* Random numbers: xorshift, with a multiplication at the end */
@@ -297,6 +298,15 @@ static pthread_t start_thread(void *(*fn)(void *), void *arg)
 }
 
 /* single */
+
+/* A profiler looks at what is below this, and at nothing else */
+static __attribute__((__noinline__)) void cycle(struct obj *obj, uint64_t *rng, unsigned char *copy)
+{
+	zb_free(pool, obj->handle);
+	new_obj(obj, any_size(rng), rng);
+	check_obj(obj, copy);
+}
+
 static void single(void)
 {
 	static unsigned char copy[PAGE];
@@ -330,16 +340,12 @@ static void single(void)
 	/* the pool as it is after a while, and not as it was filled */
 	t[4] = now_ns();
 	do {
-		for (i = 0; i < 1000; i++) {
-			struct obj *obj = &objs[below(&rng, n)];
-
-			zb_free(pool, obj->handle);
-			new_obj(obj, any_size(&rng), &rng);
-			check_obj(obj, copy);
-		}
+		for (i = 0; i < 1000; i++)
+			cycle(&objs[below(&rng, n)], &rng, copy);
 		cycles += 1000;
 		t[5] = now_ns();
-	} while (t[5] - t[4] < 1000000ULL * millis);
+	} while (fixed_cycles ? cycles < (uint64_t)fixed_cycles :
+		 t[5] - t[4] < 1000000ULL * millis);
 
 	for (i = 0; i < n; i++)
 		check_obj(&objs[i], copy);
@@ -639,7 +645,7 @@ static void compact(long mib)
 static void __attribute__((__noreturn__)) bad_usage(void)
 {
 	fprintf(stderr,
-		"usage: zsbench [-s SEED] [-t MILLISECONDS] [-n OBJECTS] SIZES MODE [ARGUMENT...]\n"
+		"usage: zsbench [-s SEED] [-t MILLISECONDS] [-n OBJECTS] [-c CYCLES] SIZES MODE [ARGUMENT...]\n"
 		"modes: single; threads N [all|same-class|read]; latency [idle|compact];\n"
 		"       density MIB; compact MIB\n");
 	exit(2);
@@ -664,7 +670,7 @@ int main(int argc, char **argv)
 	double mib = 64;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "s:t:n:")) != -1) {
+	while ((opt = getopt(argc, argv, "s:t:n:c:")) != -1) {
 		switch (opt) {
 		case 's':
 			seed = number(optarg, 1000000);
@@ -674,6 +680,9 @@ int main(int argc, char **argv)
 			break;
 		case 'n':
 			nr_objs = number(optarg, 1000000);
+			break;
+		case 'c':
+			fixed_cycles = number(optarg, 100000000);
 			break;
 		default:
 			bad_usage();

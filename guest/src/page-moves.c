@@ -369,7 +369,8 @@ static unsigned long in_zone_movable(const struct set *set)
 	while (fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "Node %*d, zone %15s", zone) == 1)
 			spanned = 0;
-		sscanf(line, " spanned %lu", &spanned);
+		if (sscanf(line, " spanned %lu", &spanned) == 1)
+			continue;
 		if (strcmp(zone, "Movable") || sscanf(line, " start_pfn: %lu", &start) != 1)
 			continue;
 		for (unsigned long i = 0; i < set->pages; i++)

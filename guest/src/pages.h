@@ -8,8 +8,8 @@
 #include "zswap.h"
 
 /* of /proc/kpageflags */
-#define KPF_KSM			(1UL << 21)
-#define KPF_MOVABLE_OPS		(1UL << 27)
+#define KPF_KSM			0x200000UL
+#define KPF_MOVABLE_OPS		0x8000000UL
 
 /* Where @pages from @at on are; 0: not in memory, or on their way */
 static inline void read_frames(const void *at, unsigned long pages, unsigned long *frames)

@@ -232,7 +232,9 @@ struct storm_size {
 
 static struct storm_size storm_size(void)
 {
-	return (struct storm_size){ zram_stat("mm_stat", MM_STORED), zram_stat("mm_stat", MM_USED) };
+	return (struct storm_size){
+		zram_stat("mm_stat", MM_STORED), zram_stat("mm_stat", MM_USED)
+	};
 }
 
 /* What has not come back since */
