@@ -25,6 +25,7 @@
 #define CMA		"/sys/kernel/debug/cma/"
 #define SOFT_OFFLINES	8
 #define HUGETLB_OFFLINES	2
+#define MERGED_OFFLINES	4
 #define COLD		4096	/* pages that stay in zram */
 
 #ifndef MADV_PAGEOUT
@@ -51,6 +52,8 @@ struct kind {
 	 */
 	unsigned long watched;
 	unsigned long *frames, moved;
+	/* all that are watched are merged */
+	atomic_bool merged;
 };
 
 /* ---- the kinds ---- */
@@ -159,7 +162,15 @@ static struct kind kinds[] = {
 
 #define KINDS	(sizeof(kinds) / sizeof(*kinds))
 
-/* What a merged page has is one of eight contents, by how often it was written */
+/* So many contents have the pages that KSM merges, and at least so many frames */
+#define CONTENTS	64
+
+/* What a merged page has, by where it is and how often it was written */
+static unsigned long merged_content(struct kind *kind, unsigned long page)
+{
+	return (page + kind->set.times[page]) % CONTENTS;
+}
+
 static void write_page(struct kind *kind, unsigned long page)
 {
 	static __thread unsigned char made[PAGE] __attribute__((aligned(8)));
@@ -169,7 +180,7 @@ static void write_page(struct kind *kind, unsigned long page)
 		return;
 	}
 	kind->set.times[page]++;
-	make_page(made, kind->set.times[page] % 8, 256);
+	make_page(made, merged_content(kind, page), 256);
 	memcpy(kind->set.at + page * PAGE, made, PAGE);
 }
 
@@ -179,7 +190,7 @@ static unsigned long wrong_page(struct kind *kind, unsigned long page)
 
 	if (kind->set_up != set_up_ksm)
 		return set_wrong(&kind->set, page, 1);
-	make_page(made, kind->set.times[page] % 8, 256);
+	make_page(made, merged_content(kind, page), 256);
 	return memcmp(kind->set.at + page * PAGE, made, PAGE) != 0;
 }
 
@@ -231,9 +242,13 @@ static pid_t start_cgroup(void)
 
 /* ---- who has moved ---- */
 
-/* A frame that is not KSM's is none: it may become another when it is merged */
-static void forget_unmerged(unsigned long *frames, unsigned long pages)
+/*
+ * A frame that is not KSM's is none: it may become another when it is merged. Returns
+ * how many are KSM's.
+ */
+static unsigned long forget_unmerged(unsigned long *frames, unsigned long pages)
 {
+	unsigned long merged = 0;
 	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 
 	for (unsigned long i = 0; i < pages; i++) {
@@ -241,10 +256,13 @@ static void forget_unmerged(unsigned long *frames, unsigned long pages)
 
 		if (frames[i] && pread(fd, &flags, 8, frames[i] * 8) != 8)
 			ktap_bail("kpageflags");
-		if (!(flags & KPF_KSM))
+		if (flags & KPF_KSM)
+			merged++;
+		else
 			frames[i] = 0;
 	}
 	close(fd);
+	return merged;
 }
 
 static void watch(struct kind *kind)
@@ -254,8 +272,8 @@ static void watch(struct kind *kind)
 	if (!kind->frames)
 		kind->frames = calloc(kind->watched, sizeof(*kind->frames));
 	read_frames(kind->set.at, kind->watched, frames);
-	if (kind->set_up == set_up_ksm)
-		forget_unmerged(frames, kind->watched);
+	if (kind->set_up == set_up_ksm && forget_unmerged(frames, kind->watched) == kind->watched)
+		kind->merged = true;
 	for (unsigned long i = 0; i < kind->watched; i++) {
 		kind->moved += frames[i] && kind->frames[i] && frames[i] != kind->frames[i];
 		/* locked ones that are nowhere are on their way */
@@ -309,23 +327,33 @@ static void move_area(void)
 	set_write(set, 0, set->pages);
 }
 
+/*
+ * Whether one of the pages could be offlined softly: what it has goes to another page,
+ * and it is not used again.
+ */
+static bool offline_one(struct kind *kind, unsigned int *random)
+{
+	unsigned long page = rand_r(random) % (kind->watched ?: kind->pages);
+
+	return !madvise(kind->set.at + page * PAGE, PAGE, MADV_SOFT_OFFLINE);
+}
+
 static void *compact(void *arg)
 {
 	unsigned int *random = arg;
-	struct set *set = &kinds[0].set, *hugetlb = &kinds[2].set;
-	int offlined = 0, huge_offlined = 0;
+	int offlined = 0, huge_offlined = 0, merged_offlined = 0;
 
 	while (!stop) {
 		must_put("/proc/sys/vm/compact_memory", "1");
 		must_put(ZRAM "compact", "1");
-		/* content goes to another page, the page is not used again */
-		if (offlined < SOFT_OFFLINES &&
-		    !madvise(set->at + rand_r(random) % set->pages * PAGE, PAGE, MADV_SOFT_OFFLINE))
+		if (offlined < SOFT_OFFLINES && offline_one(&kinds[0], random))
 			offlined++;
-		if (huge_offlined < HUGETLB_OFFLINES &&
-		    !madvise(hugetlb->at + rand_r(random) % hugetlb->pages * PAGE, PAGE,
-			     MADV_SOFT_OFFLINE))
+		if (huge_offlined < HUGETLB_OFFLINES && offline_one(&kinds[2], random))
 			huge_offlined++;
+		/* compaction may find none of these: here each is a merged one */
+		if (kinds[3].merged && merged_offlined < MERGED_OFFLINES &&
+		    offline_one(&kinds[3], random))
+			merged_offlined++;
 		move_area();
 		nap_ms(50);
 	}
