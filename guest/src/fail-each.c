@@ -2,15 +2,17 @@
 /*
  * fail-each: one write to the kernel, with each of its allocations failing once
  *
- *	fail-each [-r] FILE VALUE [UNDO_FILE UNDO_VALUE]
+ *	fail-each [-r] [-s STEP] FILE VALUE [UNDO_FILE UNDO_VALUE]
  *
  * Writes VALUE to FILE with the kernel's fault injection set to fail the first
  * allocation of the write, then again for the second, and so on, until there was
- * none left to fail. VALUE may be @SIZE: so many bytes of a pattern, at the
- * beginning of FILE. After a write that succeeded UNDO_VALUE is written to
- * UNDO_FILE. Prints "value points N allocations" and "value refused N writes", and
- * fails if no write was refused, unless -r says that the kernel may try again, if
- * there was no allocation, or if the last write was refused, in which nothing failed.
+ * none left to fail. With -s, only the first 32 one by one, and after these each
+ * STEPth: a loop's allocations are alike. VALUE may be @SIZE: so many bytes of a
+ * pattern, at the beginning of FILE. After a write that succeeded UNDO_VALUE is
+ * written to UNDO_FILE. Prints "value failed N allocations" and "value refused N
+ * writes", and fails if no write was refused, unless -r says that the kernel may try
+ * again, if there was no allocation, or if the last write was refused, in which
+ * nothing failed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,6 +23,7 @@
 #include <unistd.h>
 
 #define MOST	2000
+#define ONE_BY_ONE	32
 
 static void die(const char *what)
 {
@@ -56,23 +59,33 @@ static int failed(int fd)
 	return atoi(text) == 0;
 }
 
+static void usage(void)
+{
+	fprintf(stderr, "usage: fail-each [-r] [-s STEP] FILE VALUE [UNDO_FILE UNDO_VALUE]\n");
+	exit(2);
+}
+
 int main(int argc, char **argv)
 {
-	int injected = 1, last = 0, refused = 0, retried = 0, nth, fd, undo = -1;
+	int injected = 1, last = 0, failures = 0, refused = 0, retried = 0, nth, fd, undo = -1;
+	int option, step = 1;
 	const void *value;
 	unsigned int n;
 	size_t len;
 	void *page;
 
-	if (argc > 1 && !strcmp(argv[1], "-r")) {
-		retried = 1;
-		argv++;
-		argc--;
+	while ((option = getopt(argc, argv, "+rs:")) != -1) {
+		if (option == 'r')
+			retried = 1;
+		else
+			step = option == 's' ? atoi(optarg) : 0;
+		if (step < 1)
+			usage();
 	}
-	if (argc != 3 && argc != 5) {
-		fprintf(stderr, "usage: fail-each [-r] FILE VALUE [UNDO_FILE UNDO_VALUE]\n");
-		return 2;
-	}
+	argv += optind - 1;
+	argc -= optind - 1;
+	if (argc != 3 && argc != 5)
+		usage();
 	value = argv[2];
 	len = strlen(argv[2]);
 	if (argv[2][0] == '@') {
@@ -89,22 +102,23 @@ int main(int argc, char **argv)
 	if (argc == 5)
 		undo = open_file(argv[3], O_WRONLY);
 
-	for (n = 1; n <= MOST && injected; n++) {
+	for (n = 1; n <= MOST && injected; n += n < ONE_BY_ONE ? 1 : step) {
 		fail_nth(nth, n);
 		last = pwrite(fd, value, len, 0) == (ssize_t)len;
 		injected = failed(nth);
 		fail_nth(nth, 0);
+		failures += injected;
 		refused += !last;
 		if (last && undo >= 0 &&
 		    pwrite(undo, argv[4], strlen(argv[4]), 0) < 0)
 			die(argv[3]);
 	}
-	printf("value points %u allocations\n", n - 2);
+	printf("value failed %d allocations\n", failures);
 	printf("value refused %d writes\n", refused);
-	if (injected || !last || n < 3 || (!refused && !retried)) {
+	if (injected || !last || !failures || (!refused && !retried)) {
 		printf("%s\n", injected ? "there was always another one to fail" :
 		       !last ? "the last write was refused" :
-		       n < 3 ? "there was no allocation" : "no write was refused");
+		       !failures ? "there was no allocation" : "no write was refused");
 		return 1;
 	}
 	return 0;
