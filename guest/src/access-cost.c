@@ -195,12 +195,7 @@ int main(int argc, char **argv)
 {
 	int corpus;
 
-	if (argc != 3) {
-		FILE *out = argc == 2 && !strcmp(argv[1], "--help") ? stdout : stderr;
-
-		fprintf(out, "usage: access-cost DISK CORPUS\n");
-		return out == stdout ? 0 : 2;
-	}
+	ktap_usage(argc, argv, argc == 3, "access-cost DISK CORPUS");
 	ktap_plan(4);
 	corpus = open(argv[2], O_RDONLY | O_CLOEXEC);
 	if (corpus < 0)

@@ -33,14 +33,7 @@ int main(int argc, char **argv)
 	pid_t pid;
 	char c;
 
-	if (argc == 2 && !strcmp(argv[1], "--help")) {
-		puts("usage: fragment MIB");
-		return 0;
-	}
-	if (!mib) {
-		fprintf(stderr, "usage: fragment MIB\n");
-		return 2;
-	}
+	ktap_usage(argc, argv, mib != 0, "fragment MIB");
 	if (pipe(ready))
 		return 1;
 	pid = fork();

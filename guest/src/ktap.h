@@ -37,6 +37,23 @@ static void ktap_note(const char *fmt, ...)
 	va_end(ap);
 }
 
+/*
+ * A program's arguments: shows how it is used and ends it, if that is what was asked
+ * for, or they are not @right.
+ */
+__attribute__((unused))
+static void ktap_usage(int argc, char **argv, int right, const char *usage)
+{
+	if (argc == 2 && !strcmp(argv[1], "--help")) {
+		printf("usage: %s\n", usage);
+		exit(0);
+	}
+	if (!right) {
+		fprintf(stderr, "usage: %s\n", usage);
+		exit(2);
+	}
+}
+
 __attribute__((unused))
 static void ktap_plan(int cases)
 {

@@ -376,15 +376,8 @@ int main(int argc, char **argv)
 	pid_t cgroup;
 	int seconds, status;
 
-	if (argc == 2 && !strcmp(argv[1], "--help")) {
-		puts("usage: mobility-stress SECONDS");
-		return 0;
-	}
 	seconds = argc == 2 ? atoi(argv[1]) : 0;
-	if (seconds <= 0) {
-		fprintf(stderr, "usage: mobility-stress SECONDS\n");
-		return 2;
-	}
+	ktap_usage(argc, argv, seconds > 0, "mobility-stress SECONDS");
 	ktap_plan(KINDS + 9);
 	must_put(ZRAM "disksize", "256M");
 	swap_on("/dev/zram0");

@@ -439,14 +439,7 @@ int main(int argc, char **argv)
 	struct kind small = { .name = "small pages", .pages = 1024, .step = 1 };
 	struct kind huge = { .name = "huge pages", .pages = 2 * HUGE / PAGE, .step = HUGE / PAGE };
 
-	if (argc == 2 && !strcmp(argv[1], "--help")) {
-		puts("usage: page-moves");
-		return 0;
-	}
-	if (argc != 1) {
-		fprintf(stderr, "usage: page-moves\n");
-		return 2;
-	}
+	ktap_usage(argc, argv, argc == 1, "page-moves");
 	ktap_plan(KINDS * WAYS + 7);
 	must_put("/proc/sys/kernel/numa_balancing", "0");
 	must_put(ZRAM "disksize", "128M");

@@ -290,10 +290,7 @@ int main(int argc, char **argv)
 	unsigned char *memory;
 	int corpus;
 
-	if (argc != 3) {
-		fprintf(stderr, "usage: preempt-sections DISK CORPUS\n");
-		return 2;
-	}
+	ktap_usage(argc, argv, argc == 3, "preempt-sections DISK CORPUS");
 	ktap_plan(4);
 	mount("tracefs", TRACING, "tracefs", 0, NULL);
 	put(TRACING "tracing_on", "0");

@@ -508,18 +508,12 @@ static int run_zswap(const char *disk, const char *corpus_path)
 int main(int argc, char **argv)
 {
 	const char *slow = getenv("ZMEM_FACTOR");
+	int zram = argc == 4 && !strcmp(argv[1], "zram");
+	int zswap = argc == 4 && !strcmp(argv[1], "zswap");
 
-	if (argc == 2 && !strcmp(argv[1], "--help")) {
-		puts("usage: swap-real-data zram|zswap DISK CORPUS");
-		return 0;
-	}
+	ktap_usage(argc, argv, zram || zswap, "swap-real-data zram|zswap DISK CORPUS");
 	if (slow)
 		factor = atoi(slow);
 	srandom(1);
-	if (argc == 4 && !strcmp(argv[1], "zram"))
-		return run_zram(argv[2], argv[3]);
-	if (argc == 4 && !strcmp(argv[1], "zswap"))
-		return run_zswap(argv[2], argv[3]);
-	fprintf(stderr, "usage: swap-real-data zram|zswap DISK CORPUS\n");
-	return 2;
+	return (zram ? run_zram : run_zswap)(argv[2], argv[3]);
 }

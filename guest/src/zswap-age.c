@@ -90,10 +90,7 @@ static void try_zpool(const char *disk, const char *zpool)
 
 int main(int argc, char **argv)
 {
-	if (argc < 3 || !strcmp(argv[1], "--help")) {
-		fprintf(stderr, "usage: zswap-age DISK ZPOOL...\n");
-		return argc == 2 ? 0 : 2;
-	}
+	ktap_usage(argc, argv, argc >= 3, "zswap-age DISK ZPOOL...");
 	ktap_plan(6 * (argc - 2));
 	for (int i = 2; i < argc; i++)
 		try_zpool(argv[1], argv[i]);

@@ -74,14 +74,7 @@ int main(int argc, char **argv)
 	double began, took, *times;
 	char params[160], text[32];
 
-	if (argc == 2 && !strcmp(argv[1], "--help")) {
-		puts("usage: zswap-bench DISK ZPOOL uniform|zipf|hard|memcg");
-		return 0;
-	}
-	if (argc != 4) {
-		fprintf(stderr, "usage: zswap-bench DISK ZPOOL uniform|zipf|hard|memcg\n");
-		return 2;
-	}
+	ktap_usage(argc, argv, argc == 4, "zswap-bench DISK ZPOOL uniform|zipf|hard|memcg");
 	pattern = argv[3];
 	ktap_plan(2);
 	srandom(1);

@@ -233,10 +233,7 @@ static void try_device(const char *kind)
 
 int main(int argc, char **argv)
 {
-	if (argc < 3 || !strcmp(argv[1], "--help")) {
-		fprintf(stderr, "usage: zswap-devices DISK KIND...\n");
-		return argc == 2 ? 0 : 2;
-	}
+	ktap_usage(argc, argv, argc >= 3, "zswap-devices DISK KIND...");
 	disk = argv[1];
 	ktap_plan(4 * (argc - 2));
 	for (int i = 2; i < argc; i++)

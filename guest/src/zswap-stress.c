@@ -510,14 +510,8 @@ int main(int argc, char **argv)
 		{ "same_filled_pages_enabled", "1" }, { "non_same_filled_pages_enabled", "1" },
 	};
 
-	if (argc == 2 && !strcmp(argv[1], "--help")) {
-		puts("usage: zswap-stress SECONDS DISK DISK [hotplug|blocks]");
-		return 0;
-	}
-	if (argc < 4 || argc > 5 || (argc == 5 && !hotplug && !need_blocks)) {
-		fprintf(stderr, "usage: zswap-stress SECONDS DISK DISK [hotplug|blocks]\n");
-		return 2;
-	}
+	ktap_usage(argc, argv, argc == 4 || (argc == 5 && (hotplug || need_blocks)),
+		   "zswap-stress SECONDS DISK DISK [hotplug|blocks]");
 	ktap_plan(hotplug ? 9 : 11);
 	disks[0] = argv[2];
 	disks[1] = argv[3];
