@@ -59,7 +59,7 @@ static int failed(int fd)
 	return atoi(text) == 0;
 }
 
-static void usage(void)
+static void misused(void)
 {
 	fprintf(stderr, "usage: fail-each [-r] [-s STEP] FILE VALUE [UNDO_FILE UNDO_VALUE]\n");
 	exit(2);
@@ -80,12 +80,12 @@ int main(int argc, char **argv)
 		else
 			step = option == 's' ? atoi(optarg) : 0;
 		if (step < 1)
-			usage();
+			misused();
 	}
 	argv += optind - 1;
 	argc -= optind - 1;
 	if (argc != 3 && argc != 5)
-		usage();
+		misused();
 	value = argv[2];
 	len = strlen(argv[2]);
 	if (argv[2][0] == '@') {
