@@ -378,7 +378,7 @@ int main(int argc, char **argv)
 
 	seconds = argc == 2 ? atoi(argv[1]) : 0;
 	ktap_usage(argc, argv, seconds > 0, "mobility-stress SECONDS");
-	ktap_plan(KINDS + 9);
+	ktap_plan(KINDS + 10);
 	must_put(ZRAM "disksize", "256M");
 	swap_on("/dev/zram0");
 	moved_zram = move_zrams_pages(&cold);
@@ -436,7 +436,7 @@ int main(int argc, char **argv)
 			ktap_ok(kinds[i].moved > 0, "%s were moved (%lu)", kinds[i].name,
 				kinds[i].moved);
 	moved_huge = event("thp_migration_success") - moved_huge;
-	ktap_note("%u parts of CMA's area were taken", parts_taken);
+	ktap_ok(parts_taken > 0, "CMA's area was taken (%u parts)", parts_taken);
 	ktap_ok(moved_huge > 0 && !in_area.wrong, "huge pages were moved (%lld)", moved_huge);
 	ktap_ok(moved_zram > 0, "zram's pages were moved (%lu)", moved_zram);
 	huge = event("thp_fault_alloc") - huge;
