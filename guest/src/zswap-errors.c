@@ -447,6 +447,8 @@ static void meet_failure(struct set *set, struct set *more)
 
 static struct set *moving;
 
+#define FOREVER		600000	/* milliseconds: until it is woken */
+
 static void *read_thread(void *wrong)
 {
 	*(unsigned long *)wrong = set_wrong(moving, 0, 1);
@@ -479,7 +481,7 @@ static void meet_writeback(struct set *old, struct set *more)
 	set_write(old, 0, old->pages);
 	set_write(more, 0, more->pages);
 	page_out(old, 0, old->pages);
-	comp_put("decompress_delay_ms", 5000 * factor());
+	comp_put("decompress_delay_ms", FOREVER);
 	begin(&reader, read_thread, old, &wrong);
 	met = somebody_is("decompressing");
 	comp_put("decompress_delay_ms", 0);
@@ -489,6 +491,7 @@ static void meet_writeback(struct set *old, struct set *more)
 		back = stat_of("written_back_pages");
 	}
 	met = met && number(COMPRESSOR "decompressing") > 0;
+	comp_put("wake", 1);
 	ktap_ok(met && back > first, "pages are written back while the oldest one is loaded");
 	pthread_join(reader, NULL);
 	ktap_ok(!wrong && set_right(old) && set_right(more), "and every page is right");
