@@ -4,6 +4,8 @@
  *
  *	mobility-stress SECONDS
  *
+ * For so long, or, if not all of it has happened then, up to eight times that.
+ *
  * Small pages that are swapped to zram, huge pages, hugetlb's, pages that KSM
  * merges, locked ones, shared ones, and those of a cgroup at its limit: each kind
  * has a thread that writes and verifies them. Others compact all of memory and
@@ -36,7 +38,7 @@
 #endif
 
 static atomic_bool stop;
-static unsigned int parts_taken;
+static atomic_uint parts_taken;
 
 struct kind {
 	const char *name;
@@ -365,6 +367,17 @@ static long long moved(void)
 	return event("pgmigrate_success");
 }
 
+/* Whether all that is demanded has happened: on a busy machine that takes longer */
+static bool enough(long long huge_moves_before)
+{
+	for (unsigned int i = 0; i < KINDS; i++)
+		if (kinds[i].watched && !kinds[i].moved)
+			return false;
+	return parts_taken > 0 && event("thp_migration_success") > huge_moves_before &&
+	       event("balloon_inflate") > 0 && event("balloon_deflate") > 0 &&
+	       event("balloon_migrate") > 0;
+}
+
 int main(int argc, char **argv)
 {
 	long long began_moved, huge, moved_huge, inflated, merged = 0;
@@ -400,7 +413,7 @@ int main(int argc, char **argv)
 	if (pthread_create(&compactor, NULL, compact, &random))
 		ktap_bail("a thread");
 
-	for (int i = 0; i < seconds * 10; i++) {
+	for (int i = 0; i < seconds * 10 || (i < seconds * 80 && !enough(moved_huge)); i++) {
 		long long sharing = number("/sys/kernel/mm/ksm/pages_sharing");
 
 		if (sharing > merged)
