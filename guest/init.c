@@ -160,8 +160,7 @@ static void nap(double seconds)
 static void __attribute__((noreturn)) power_off(void)
 {
 	sync();
-	reboot(RB_POWER_OFF);
-	/* no ACPI; QEMU is told to end at a reset */
+	/* kernels without ACPI cannot power off; QEMU is told to end at a reset */
 	reboot(RB_AUTOBOOT);
 	for (;;)
 		pause();
