@@ -137,6 +137,12 @@ typedef struct {
 #define atomic_long_sub(i, v) \
 	((void)__atomic_fetch_sub(&(v)->counter, i, __ATOMIC_RELAXED))
 
+static inline bool atomic_long_try_cmpxchg(atomic_long_t *v, long *old, long new)
+{
+	return __atomic_compare_exchange_n(&v->counter, old, new, false,
+					   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
 static inline bool atomic_try_cmpxchg_acquire(atomic_t *v, int *old, int new)
 {
 	return __atomic_compare_exchange_n(&v->counter, old, new, false,

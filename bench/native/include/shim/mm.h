@@ -22,6 +22,7 @@
 #define GFP_KERNEL		0u
 #define __GFP_HIGHMEM		0x02u
 #define __GFP_MOVABLE		0x08u
+#define __GFP_NORETRY		0x10u
 
 /* the size and the order of what zsmalloc uses are the kernel's */
 struct page {
