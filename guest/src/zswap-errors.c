@@ -449,8 +449,26 @@ static struct set *moving;
 
 #define FOREVER		600000	/* milliseconds: until it is woken */
 
+/* On processor @cpu from now on, or on any if that is -1 */
+static void stay_on(int cpu)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	for (int i = 0; i < 2; i++)
+		if (cpu < 0 || cpu == i)
+			CPU_SET(i, &cpus);
+	if (sched_setaffinity(0, sizeof(cpus), &cpus))
+		ktap_bail("this needs two processors");
+}
+
+/*
+ * zswap has one compressor a processor: while this one is at work, whoever stores a
+ * page on the same processor waits
+ */
 static void *read_thread(void *wrong)
 {
+	stay_on(0);
 	*(unsigned long *)wrong = set_wrong(moving, 0, 1);
 	return NULL;
 }
@@ -481,6 +499,7 @@ static void meet_writeback(struct set *old, struct set *more)
 	set_write(old, 0, old->pages);
 	set_write(more, 0, more->pages);
 	page_out(old, 0, old->pages);
+	stay_on(1);
 	comp_put("decompress_delay_ms", FOREVER);
 	begin(&reader, read_thread, old, &wrong);
 	met = somebody_is("decompressing");
@@ -494,6 +513,7 @@ static void meet_writeback(struct set *old, struct set *more)
 	comp_put("wake", 1);
 	ktap_ok(met && back > first, "pages are written back while the oldest one is loaded");
 	pthread_join(reader, NULL);
+	stay_on(-1);
 	ktap_ok(!wrong && set_right(old) && set_right(more), "and every page is right");
 }
 
