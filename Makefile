@@ -19,7 +19,7 @@ help:
 	@echo '                       and through zswap, and show what was gained'
 	@echo '  make demo BASE=1     the same on the kernel without the series'
 	@echo '  make demo COMPARE=1  both, side by side'
-	@echo '  make check           every test (three quarters of an hour on 2 CPUs)'
+	@echo '  make check           every test (half an hour or more on 2 CPUs)'
 	@echo '  make package         a Debian package of the kernel, to install (DRIVERS=loaded:'
 	@echo '                       only those that this machine uses, in minutes)'
 	@echo '  make boot            an interactive shell in the guest (BASE=1 CONFIG=small)'
