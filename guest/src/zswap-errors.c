@@ -49,6 +49,8 @@ static int run_disk(void)
 	long long back, failed;
 	struct set old, new;
 	double began, took;
+	char text[32];
+	int err;
 
 	ktap_plan(9);
 	dm_new();
@@ -74,6 +76,11 @@ static int run_disk(void)
 	ktap_ok(failed > 0, "what failed is counted");
 	ktap_ok(said("Write-error on swap-device") > 0, "and reported");
 	ktap_ok(stat_of("outstanding_writebacks") == 0, "a writeback that failed is not in flight");
+	/* whatever is clean now is what reclaim takes first; it need not get all that it wants */
+	snprintf(text, sizeof(text), "%lld", (failed + 1) * (long long)PAGE);
+	err = put(CGROUP "memory.reclaim", text);
+	if (err && err != EAGAIN)
+		ktap_bail("memory.reclaim: %d", err);
 	ktap_ok(set_right(&old), "every old page is right");
 	ktap_ok(set_right(&new), "every new page is right");
 
