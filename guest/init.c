@@ -22,6 +22,8 @@
  *	zmem.port=DEVICE	the verdict goes to this serial line
  *	zmem.factor=N		how much slower than the small kernel this one is;
  *				tests find it in $ZMEM_FACTOR
+ *	zmem.leaks=FUNCTION	what this one has allocated, or another one for it, may be
+ *				lost
  *	zmem.shell=1		no test: a shell on the serial line
  *	zmem.term=, zmem.size=	its terminal's type, and ROWSxCOLUMNS
  *	zmem.probe=1		say that user space runs, and power off
@@ -456,11 +458,35 @@ static void no_scans_meanwhile(void)
 		say(console, "zmem-init: kmemleak goes on scanning: %s\n", strerror(errno));
 }
 
+/* Shows the objects that nobody refers to, without those that @leaks has lost; their number */
+static int show_unreferenced(FILE *f, const char *leaks)
+{
+	char *line = NULL, text[4096] = "";
+	int count = 0, known = 0;
+	size_t size = 0, used = 0;
+	int more;
+
+	do {
+		more = getline(&line, &size, f) > 0;
+		if (used && (!more || !strncmp(line, "unreferenced object", 19))) {
+			count += !known;
+			if (!known)
+				dprintf(console, "%s", text);
+			used = 0;
+			known = 0;
+		}
+		if (more && used < sizeof(text))
+			used += snprintf(text + used, sizeof(text) - used, "%.400s", line);
+		if (more && leaks && strstr(line, leaks))
+			known = 1;
+	} while (more);
+	free(line);
+	return count;
+}
+
 static void report_kmemleak(void)
 {
-	char *line = NULL;
-	size_t size = 0;
-	int count = 0;
+	int count;
 	FILE *f;
 
 	if (access(kmemleak, F_OK))
@@ -480,13 +506,8 @@ static void report_kmemleak(void)
 		say(verdict, "# kmemleak could not be read: %s\n", strerror(errno));
 		return;
 	}
-	while (getline(&line, &size, f) > 0) {
-		if (!strncmp(line, "unreferenced object", 19))
-			count++;
-		say(console, "%.400s", line);
-	}
+	count = show_unreferenced(f, option("zmem.leaks"));
 	fclose(f);
-	free(line);
 	say(verdict, "# kmemleak %d\n", count);
 }
 
