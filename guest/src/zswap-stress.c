@@ -549,8 +549,8 @@ int main(int argc, char **argv)
 	}
 	began = now();
 	nap_ms(1000L * atoi(argv[1]));
-	/* what a slow machine has not come to gets as much time again, twice */
-	for (int i = 0; i < 20 * atoi(argv[1]) && !all_done(hotplug); i++)
+	/* what a slow machine, or kernel, has not come to gets as much time again, twice */
+	for (int i = 0; i < 20 * atoi(argv[1]) * factor() && !all_done(hotplug); i++)
 		nap_ms(100);
 	ktap_note("%s after %.1f s", all_done(hotplug) ? "enough of all" : "not enough",
 		  now() - began);
