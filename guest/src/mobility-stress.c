@@ -319,11 +319,18 @@ static struct kind in_area = {
 	.name = "huge pages in the area", .set_up = set_up_huge, .pages = 2 * HUGE / PAGE
 };
 
+/* As many again, which are free when those of the area need a place to move to */
+static struct kind spare = {
+	.name = "spare huge pages", .set_up = set_up_huge, .pages = 2 * HUGE / PAGE
+};
+
 static void move_area(void)
 {
 	struct set *set = &in_area.set;
 
+	set_drop(&spare.set, 0, spare.pages);
 	parts_taken += take_area();
+	set_write(&spare.set, 0, spare.pages);
 	in_area.wrong += set_wrong(set, 0, set->pages);
 	set_drop(set, 0, set->pages);
 	set_write(set, 0, set->pages);
@@ -406,6 +413,7 @@ int main(int argc, char **argv)
 			write_page(&kinds[i], page);
 	}
 	in_area.set_up(&in_area);
+	spare.set_up(&spare);
 	cgroup = start_cgroup();
 	for (unsigned int i = 0; i < KINDS; i++)
 		if (pthread_create(&kinds[i].thread, NULL, use, &kinds[i]))
