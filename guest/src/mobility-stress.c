@@ -39,6 +39,7 @@
 
 static atomic_bool stop;
 static atomic_uint parts_taken;
+static unsigned long area_wrong;
 
 struct kind {
 	const char *name;
@@ -312,28 +313,71 @@ static int take_area(void)
 }
 
 /*
- * Huge pages that compaction leaves where they are. They are allocated when the area
- * is free, and leave it when it is taken.
+ * Huge pages, which compaction leaves where they are: some that are in the area and
+ * leave it when it is taken, and as many that are free then for them to move to.
  */
-static struct kind in_area = {
-	.name = "huge pages in the area", .set_up = set_up_huge, .pages = 2 * HUGE / PAGE
+#define AREA_HUGE	2
+static struct kind area_huge = {
+	.name = "huge pages in the area", .set_up = set_up_huge, .pages = 64 * HUGE / PAGE
 };
+static unsigned long inside[AREA_HUGE], spare[AREA_HUGE];
 
-/* As many again, which are free when those of the area need a place to move to */
-static struct kind spare = {
-	.name = "spare huge pages", .set_up = set_up_huge, .pages = 2 * HUGE / PAGE
-};
+/* Whether huge page @huge of these is one, and in the area */
+static bool is_inside(unsigned long huge)
+{
+	unsigned long first = number(cma_file("base_pfn")), end = first + number(cma_file("count"));
+	unsigned long frames[HUGE / PAGE], last = HUGE / PAGE - 1;
+
+	read_frames(area_huge.set.at + huge * HUGE, HUGE / PAGE, frames);
+	return frames[0] >= first && frames[0] < end && frames[last] == frames[0] + last;
+}
+
+static void write_huge(unsigned long huge)
+{
+	set_write(&area_huge.set, huge * (HUGE / PAGE), HUGE / PAGE);
+}
+
+static void drop_huge(unsigned long huge)
+{
+	set_drop(&area_huge.set, huge * (HUGE / PAGE), HUGE / PAGE);
+}
+
+/*
+ * The area is used as soon as less is free elsewhere. Begun before anybody else has
+ * memory, as there are no huge pages later; returns how many of those in it there are.
+ */
+static unsigned long fill_area(void)
+{
+	unsigned long huge, n = 0, others = 0;
+
+	area_huge.set_up(&area_huge);
+	for (huge = 0; huge < area_huge.pages * PAGE / HUGE && n < AREA_HUGE; huge++) {
+		write_huge(huge);
+		if (is_inside(huge))
+			inside[n++] = huge;
+	}
+	while (huge-- > 0) {
+		if (huge == inside[0] || (n > 1 && huge == inside[1]))
+			continue;
+		if (others < AREA_HUGE)
+			spare[others++] = huge;
+		else
+			drop_huge(huge);
+	}
+	return n;
+}
 
 static void move_area(void)
 {
-	struct set *set = &in_area.set;
-
-	set_drop(&spare.set, 0, spare.pages);
+	for (int i = 0; i < AREA_HUGE; i++)
+		drop_huge(spare[i]);
 	parts_taken += take_area();
-	set_write(&spare.set, 0, spare.pages);
-	in_area.wrong += set_wrong(set, 0, set->pages);
-	set_drop(set, 0, set->pages);
-	set_write(set, 0, set->pages);
+	for (int i = 0; i < AREA_HUGE; i++) {
+		write_huge(spare[i]);
+		area_wrong += set_wrong(&area_huge.set, inside[i] * (HUGE / PAGE), HUGE / PAGE);
+		drop_huge(inside[i]);
+		write_huge(inside[i]);
+	}
 }
 
 /*
@@ -389,7 +433,7 @@ int main(int argc, char **argv)
 {
 	long long began_moved, huge, moved_huge, inflated, merged = 0;
 	struct set cold = set_new(COLD, 7, 1200);
-	unsigned long moved_zram;
+	unsigned long moved_zram, were_inside;
 	unsigned int random = 1;
 	pthread_t compactor;
 	void *offlined;
@@ -401,6 +445,7 @@ int main(int argc, char **argv)
 	ktap_plan(KINDS + 10);
 	must_put(ZRAM "disksize", "256M");
 	swap_on("/dev/zram0");
+	were_inside = fill_area();
 	moved_zram = move_zrams_pages(&cold);
 	ktap_note("zram has %lld pages, %lu of its own have moved",
 		  zram_stat("mm_stat", MM_STORED) / (long long)PAGE, moved_zram);
@@ -412,8 +457,6 @@ int main(int argc, char **argv)
 		for (unsigned long page = 0; page < kinds[i].pages; page++)
 			write_page(&kinds[i], page);
 	}
-	in_area.set_up(&in_area);
-	spare.set_up(&spare);
 	cgroup = start_cgroup();
 	for (unsigned int i = 0; i < KINDS; i++)
 		if (pthread_create(&kinds[i].thread, NULL, use, &kinds[i]))
@@ -458,7 +501,8 @@ int main(int argc, char **argv)
 				kinds[i].moved);
 	moved_huge = event("thp_migration_success") - moved_huge;
 	ktap_ok(parts_taken > 0, "CMA's area was taken (%u parts)", parts_taken);
-	ktap_ok(moved_huge > 0 && !in_area.wrong, "huge pages were moved (%lld)", moved_huge);
+	ktap_note("huge pages in the area at first: %lu", were_inside);
+	ktap_ok(moved_huge > 0 && !area_wrong, "huge pages were moved (%lld)", moved_huge);
 	ktap_ok(moved_zram > 0, "zram's pages were moved (%lu)", moved_zram);
 	huge = event("thp_fault_alloc") - huge;
 	ktap_note("migrated: %lld; huge pages: %lld; merged: %lld; softly offlined: %ld",
