@@ -320,6 +320,7 @@ static int take_area(void)
 static struct kind area_huge = {
 	.name = "huge pages in the area", .set_up = set_up_huge, .pages = 64 * HUGE / PAGE
 };
+
 static unsigned long inside[AREA_HUGE], spare[AREA_HUGE];
 
 /* Whether huge page @huge of these is one, and in the area */
